@@ -1,0 +1,140 @@
+# fermata - `make help` lists what you can build.
+#
+# src/lib is pure (bytes in, bytes out); src/daemon runs on the event loop; platform is the rest of
+# the world.  Who may include (and link) whom: tests/lint/layers.txt.  V=1 shows the commands.
+
+VERSION    := 0.1.0
+PKG_CONFIG ?= pkg-config
+PACKAGES   := libuv libnghttp2 liblz4 libzstd zlib libprotobuf-c inih
+SAN        ?=
+BUILD      ?= build$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
+prefix     ?= /usr
+comma      := ,
+Q          := $(if $(V),,@)
+
+CPPFLAGS += -Iinclude -Iplatform -D_GNU_SOURCE -DFERMATA_VERSION='"$(VERSION)"' -MMD -MP
+CFLAGS   ?= -O2 -g
+CFLAGS   += -std=gnu17 -Wall -Wextra -Wshadow -Wundef -Wwrite-strings -Wvla -Wformat=2 \
+            -Wstrict-prototypes -Wmissing-prototypes -fno-delete-null-pointer-checks -fPIE -pthread
+HARDEN   := -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection \
+            -ftrivial-auto-var-init=zero $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
+CFLAGS   += $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -O1 -DFM_ARENA_DEBUG,$(HARDEN))
+LDFLAGS  += -pie -pthread -Wl,-z,relro,-z,now,-z,noexecstack $(if $(SAN),-fsanitize=$(SAN))
+CFLAGS   += $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null)
+LDLIBS   += $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null)
+LDLIBS   += $(shell $(PKG_CONFIG) --libs mbedtls mbedx509 mbedcrypto 2>/dev/null || \
+              echo -lmbedtls -lmbedx509 -lmbedcrypto) -lm
+
+# Modules, their folders and what they may use, from the table of layers.
+layers   := $(shell sed -n 's/ *: */:/g; /^[a-z]/p' tests/lint/layers.txt | sed 's/ /,/g')
+folders  := $(foreach l,$(layers),$(word 1,$(subst :, ,$(l))))
+modules  := $(notdir $(folders))
+$(foreach l,$(layers),$(eval needs_$(notdir $(word 1,$(subst :, ,$(l)))) := \
+    $(subst $(comma), ,$(word 3,$(subst :, ,$(l))))))
+$(foreach f,$(folders),$(eval folder_$(notdir $(f)) := $(f)))
+closure   = $(sort $(1) $(foreach n,$(needs_$(1)),$(call closure,$(n))))
+sources   = $(wildcard $(folder_$(1))/*.c)
+generated = $(patsubst $(folder_$(1))/%.proto,$(BUILD)/gen/$(1)/%.pb-c.c,\
+              $(wildcard $(folder_$(1))/*.proto))
+objects   = $(patsubst %.c,$(BUILD)/obj/%.o,$(call sources,$(1))) \
+            $(patsubst $(BUILD)/%.c,$(BUILD)/obj/%.o,$(call generated,$(1)))
+archives  = $(foreach m,$(call closure,$(1)),$(if $(call sources,$(m)),$(BUILD)/lib/$(m).a))
+link      = $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) \
+            -Wl,--end-group $(LDLIBS)
+
+program_modules := $(filter-out sim,$(modules))
+support   := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
+unit_src  := $(wildcard tests/unit/*/test_*.c)
+unit_bin  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(unit_src))
+sim_bin   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/sim/sim_*.c))
+bench_bin := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/bench_*.c))
+fuzzers   := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+replay_bin := $(fuzzers:%=$(BUILD)/tests/replay_%)
+
+all: $(BUILD)/fermata                     ## build the program, build/fermata
+
+$(BUILD)/fermata: $(BUILD)/obj/src/main.o $(call archives,tools) $(call archives,api) \
+                  $(call archives,ingest) $(call archives,replicate) $(call archives,uv) \
+                  $(call archives,linux) $(call archives,config)
+	@echo "  LD   $@"
+	$(Q)$(link)
+
+define module_rules
+$(BUILD)/lib/$(1).a: $(call objects,$(1))
+	@echo "  AR   $$@"
+	@mkdir -p $$(@D)
+	$(Q)rm -f $$@ && $(AR) rcs $$@ $$^
+$(BUILD)/gen/$(1)/%.pb-c.c: $(folder_$(1))/%.proto
+	@echo "  PBC  $$<"
+	@mkdir -p $$(@D)
+	$(Q)protoc-c --proto_path=$$(<D) --c_out=$$(@D) $$<
+$(call objects,$(1)): | $(call generated,$(1))
+$(call objects,$(1)): CPPFLAGS += -I$(BUILD)/gen/$(1)
+test-$(1): $(filter $(BUILD)/tests/unit/$(1)/%,$(unit_bin))
+	$(Q)set -e; for t in $$^; do echo "  TEST $$$$t"; $$$$t; done
+.PHONY: test-$(1)
+$(filter $(BUILD)/tests/unit/$(1)/%,$(unit_bin)): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o \
+    $(support) $(call archives,$(1)) $(call extra_$(1))
+	@echo "  LD   $$@"
+	@mkdir -p $$(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) \
+	    -Wl,--end-group $(LDLIBS) -lcmocka $$(libs_$$(notdir $$@)) \
+	    -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+endef
+# Modules that are tested on a body of the platform, and oracles that only tests may link.
+on_a_body := platform telemetry net store replicate query ingest api tools config
+$(foreach m,$(on_a_body),$(eval extra_$(m) = $(call archives,uv) $(call archives,sim)))
+libs_test_snappy := -lsnappy
+$(foreach m,$(modules),$(eval $(call module_rules,$(m))))
+
+everything := $(foreach m,$(modules),$(if $(call sources,$(m)),$(BUILD)/lib/$(m).a))
+$(sim_bin) $(bench_bin): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(support) $(everything)
+	@echo "  LD   $@"
+	@mkdir -p $(@D)
+	$(Q)$(link) -lcmocka -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+
+$(replay_bin): $(BUILD)/tests/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o \
+               $(BUILD)/obj/tests/fuzz/replay.o $(everything)
+	@echo "  LD   $@"
+	@mkdir -p $(@D)
+	$(Q)$(link)
+
+$(BUILD)/obj/%.o: %.c
+	@echo "  CC   $<"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+$(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c
+	@echo "  CC   $<"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+unit: $(unit_bin)                         ## unit tests of every module (one module: test-NAME)
+	$(Q)tests/support/run-all.sh $(unit_bin)
+
+replay: $(replay_bin)                     ## every kept corpus through its fuzzer's body
+	$(Q)set -e; for f in $(fuzzers); do $(BUILD)/tests/replay_$$f tests/corpus/$$f; done
+
+lint:                                     ## layering, size and style rules
+	$(Q)tests/lint/layers.sh
+	$(Q)tests/lint/sizes.sh
+
+fuzz-%:                                   ## fuzz one decoder for FUZZ_SECONDS (60)
+	$(Q)$(MAKE) --no-print-directory CC=clang BUILD=build/fuzz SAN=fuzzer-no-link,address,undefined \
+	    build/fuzz/obj/tests/fuzz/fuzz_$*.o $(everything:$(BUILD)/%=build/fuzz/%)
+	$(Q)clang -fsanitize=fuzzer,address,undefined -pthread -o build/fuzz/fuzz_$* \
+	    build/fuzz/obj/tests/fuzz/fuzz_$*.o -Wl,--start-group $(everything:$(BUILD)/%=build/fuzz/%) \
+	    -Wl,--end-group $(LDLIBS)
+	@mkdir -p tests/corpus/$*
+	build/fuzz/fuzz_$* -max_total_time=$(or $(FUZZ_SECONDS),60) -timeout=10 -rss_limit_mb=1024 \
+	    tests/corpus/$*
+
+clean:                                    ## remove build products
+	rm -rf build
+
+help:                                     ## show this list
+	@sed -n 's/^\([a-z%-]*\):.*## /  \1\t/p' Makefile | expand -t 16
+
+.PHONY: all unit replay lint clean help
+.SECONDARY:
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
