@@ -9,6 +9,7 @@ PACKAGES   := libuv libnghttp2 liblz4 libzstd zlib libprotobuf-c inih
 SAN        ?=
 BUILD      ?= build$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
 prefix     ?= /usr
+PYTHON     ?= /usr/bin/python3
 comma      := ,
 Q          := $(if $(V),,@)
 
@@ -17,7 +18,8 @@ CFLAGS   ?= -O2 -g
 CFLAGS   += -std=gnu17 -Wall -Wextra -Wshadow -Wundef -Wwrite-strings -Wvla -Wformat=2 \
             -Wstrict-prototypes -Wmissing-prototypes -fno-delete-null-pointer-checks -fPIE -pthread
 HARDEN   := -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection \
-            -ftrivial-auto-var-init=zero $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
+            $(shell $(CC) -ftrivial-auto-var-init=zero -xc -c -o /dev/null /dev/null 2>/dev/null && \
+                echo -ftrivial-auto-var-init=zero) $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
 CFLAGS   += $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -O1 -DFM_ARENA_DEBUG,$(HARDEN))
 LDFLAGS  += -pie -pthread -Wl,-z,relro,-z,now,-z,noexecstack $(if $(SAN),-fsanitize=$(SAN))
 CFLAGS   += $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null)
@@ -53,7 +55,7 @@ replay_bin := $(fuzzers:%=$(BUILD)/tests/replay_%)
 
 all: $(BUILD)/fermata                     ## build the program, build/fermata
 
-$(BUILD)/fermata: $(BUILD)/obj/src/main.o $(call archives,tools) $(call archives,api) \
+$(BUILD)/fermata: $(BUILD)/obj/src/main.o $(BUILD)/obj/src/serve.o $(call archives,tools) $(call archives,api) \
                   $(call archives,ingest) $(call archives,replicate) $(call archives,uv) \
                   $(call archives,linux) $(call archives,config)
 	@echo "  LD   $@"
@@ -115,9 +117,42 @@ unit: $(unit_bin)                         ## unit tests of every module (one mod
 replay: $(replay_bin)                     ## every kept corpus through its fuzzer's body
 	$(Q)set -e; for f in $(fuzzers); do $(BUILD)/tests/replay_$$f tests/corpus/$$f; done
 
-lint:                                     ## layering, size and style rules
+lint:                                     ## layering, size and format rules
 	$(Q)tests/lint/layers.sh
 	$(Q)tests/lint/sizes.sh
+
+format:                                   ## clang-format over the tree
+	clang-format -i $(shell git ls-files '*.c' '*.h')
+
+sim: $(sim_bin)                           ## simulation; SEED=N runs one seed, SEEDS=N that many
+	$(Q)set -e; for s in $(sim_bin); do $$s $(if $(SEED),--first $(SEED) --seeds 1,\
+	    --seeds $(or $(SEEDS),1000)); done
+
+system: $(BUILD)/fermata                  ## black-box tests against the real daemon
+	$(Q)FERMATA=$(abspath $(BUILD)/fermata) $(PYTHON) tests/system/run.py $(TESTS)
+
+packages:                                 ## install what building and testing need (Debian)
+	@platform/debian/ensure-packages.sh
+
+test: packages                            ## everything: lint, unit, corpora, simulation, system
+	$(Q)$(MAKE) --no-print-directory test-suite
+
+test-suite: lint all unit replay sim system
+
+demo: packages                            ## the whole path on real input, shown
+	$(Q)$(MAKE) --no-print-directory all && tests/demo/demo.sh
+
+interop: packages                         ## foreign clients, readers and servers (npm, PyPI, Go)
+	$(Q)$(MAKE) --no-print-directory all && tests/interop/run.sh
+
+bench: $(BUILD)/fermata $(bench_bin)      ## the figures of the README, measured here
+	$(Q)tests/bench/run.sh $(BUILD)
+
+install: $(BUILD)/fermata                 ## DESTDIR and prefix are honoured
+	install -D -m 755 $(BUILD)/fermata $(DESTDIR)$(prefix)/bin/fermata
+	install -D -m 644 systemd/fermata.service $(DESTDIR)$(prefix)/lib/systemd/system/fermata.service
+	install -D -m 644 systemd/fermata.sysusers $(DESTDIR)$(prefix)/lib/sysusers.d/fermata.conf
+	install -D -m 644 config/fermata.ini $(DESTDIR)/etc/fermata/fermata.ini
 
 fuzz-%:                                   ## fuzz one decoder for FUZZ_SECONDS (60)
 	$(Q)$(MAKE) --no-print-directory CC=clang BUILD=build/fuzz SAN=fuzzer-no-link,address,undefined \
@@ -135,6 +170,7 @@ clean:                                    ## remove build products
 help:                                     ## show this list
 	@sed -n 's/^\([a-z%-]*\):.*## /  \1\t/p' Makefile | expand -t 16
 
-.PHONY: all unit replay lint clean help
+.PHONY: all unit replay lint format sim system packages test test-suite demo interop bench install \
+        clean help
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* linux - production's disk, clock, service manager and process facts.  platform/linux. */
+#ifndef FERMATA_LINUX_H
+#define FERMATA_LINUX_H
+
+#include "fermata/platform.h"
+
+/* Fills the disk, clock and chance part of ops; timers and jobs are the loop's (uv.h). */
+void linux_fill_ops(struct platform_ops *ops);
+/* A platform without timers and jobs, for command-line tools.  Never freed. */
+struct platform *linux_platform(void);
+
+/* sd_notify(3) protocol over $NOTIFY_SOCKET, also abstract; silently nothing when unset. */
+void linux_notify(const char *state);
+uint64_t linux_watchdog_ns(void); /* from WATCHDOG_USEC for this pid, 0: off */
+
+FM_MUST int linux_machine_id(uint8_t ret_id[16]); /* /etc/machine-id; FM_ENOTFOUND */
+void linux_host_name(char *target, size_t size);
+uint64_t linux_rss_bytes(void);      /* /proc/self/statm */
+uint64_t linux_memory_limit(void);   /* cgroup limit or RAM, the smaller */
+uint64_t linux_cpu_ns(void);         /* user + system, this process */
+uint32_t linux_open_files(void);
+bool linux_is_terminal(int fd);
+unsigned linux_terminal_width(int fd); /* 80 if unknown */
+
+/* Process hygiene after start: no core of secrets, no new privileges.  Best effort. */
+void linux_harden(void);
+/* A plain tuning of the allocator so that RSS follows use (M_ARENA_MAX, trim threshold). */
+void linux_tune_allocator(void);
+void linux_trim(void); /* malloc_trim */
+
+#endif

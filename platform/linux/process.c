@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* process - hygiene after start, and an allocator whose footprint follows its use. */
+#include "fermata/linux.h"
+
+#include <malloc.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+void linux_harden(void)
+{
+    struct rlimit none = {0, 0};
+
+    /* Best effort, the unit file asks for the same: inside a container one may be refused. */
+    (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* memory holds tokens and other people's data */
+    (void)setrlimit(RLIMIT_CORE, &none);
+}
+
+void linux_tune_allocator(void)
+{
+    /* One arena for the loop, one shared by the lanes: glibc's default of eight per core keeps
+     * the peak of each forever.  Setting a threshold also stops glibc from raising it, so that
+     * buffers of 128 KiB and more stay mappings and go back to the system when freed. */
+    (void)mallopt(M_ARENA_MAX, 2);
+    (void)mallopt(M_MMAP_THRESHOLD, 128 << 10);
+    (void)mallopt(M_TRIM_THRESHOLD, 512 << 10);
+}
+
+void linux_trim(void)
+{
+    (void)malloc_trim(0);
+}

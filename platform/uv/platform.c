@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* platform - libuv's loop behind the platform's timers and jobs.
+ *
+ * One uv_timer_t serves the heap of all timers and one uv_async_t all finished jobs.  The loop
+ * lives while it was not told to stop, while jobs are out, while a timer runs, and while anybody
+ * else (net) has handles open; signals do not count.
+ */
+#include "fermata/uv.h"
+
+#include <stdlib.h>
+#include <uv.h>
+
+#include "fermata/linux.h"
+#include "lane.h"
+#include "timers.h"
+
+#define NS_PER_MS    UINT64_C(1000000)
+#define DELAY_MAX_NS (UINT64_C(1) << 62) /* 146 years; keeps sums from wrapping */
+
+struct uv_body {
+    struct platform platform; /* first: what others hold */
+    struct platform_ops ops;
+    uv_loop_t loop;
+    uv_async_t wake;       /* a thread has put a job into the outlet */
+    uv_timer_t alarm;      /* for the first of timers */
+    unsigned handle_count; /* of loop, wake and alarm: how far _new came */
+    struct pf_timers timers;
+    uint64_t timer_order;  /* counts starts */
+    uint64_t alarm_due_ns; /* what alarm is set for; 0: not set */
+    struct uv_outlet outlet;
+    struct uv_lane lanes[PF_LANE_COUNT];
+    uint64_t job_count; /* submitted and not done; the loop's */
+    bool stopped;
+    struct fm_link signals;
+};
+
+struct uv_watch { /* one signal */
+    uv_signal_t handle;
+    struct fm_link link;
+    void (*callback)(void *self, int number);
+    void *self; /* the caller's */
+};
+
+static struct uv_body *uv_body(struct platform *platform)
+{
+    return FM_CONTAINER(platform, struct uv_body, platform);
+}
+
+/* ---- timers ---- */
+
+static void uv_body_on_alarm(uv_timer_t *alarm);
+
+/* libuv counts whole milliseconds from the start of the loop's turn; round up, never fire early. */
+static void uv_body_set_alarm(struct uv_body *body)
+{
+    const struct pf_due *first = pf_timers_first(&body->timers);
+
+    if (!first) {
+        body->alarm_due_ns = 0;
+        uv_timer_stop(&body->alarm);
+        return;
+    }
+    if (body->alarm_due_ns && body->alarm_due_ns <= first->due_ns)
+        return; /* it rings too early at worst, and is set again then */
+    uint64_t due_ms = first->due_ns / NS_PER_MS + (first->due_ns % NS_PER_MS != 0);
+    uint64_t turn_ms = uv_now(&body->loop);
+    body->alarm_due_ns = first->due_ns;
+    uv_timer_start(&body->alarm, uv_body_on_alarm, due_ms > turn_ms ? due_ms - turn_ms : 0, 0);
+}
+
+/* Fires what was due when it began; what the callbacks start waits for the next turn. */
+static void uv_body_on_alarm(uv_timer_t *alarm)
+{
+    struct uv_body *body = FM_CONTAINER(alarm, struct uv_body, alarm);
+    uint64_t now_ns = pf_now_ns(&body->platform), order_end = body->timer_order;
+    const struct pf_due *first;
+
+    body->alarm_due_ns = 0;
+    while ((first = pf_timers_first(&body->timers)) && first->due_ns <= now_ns &&
+           first->order < order_end) {
+        struct pf_timer *timer = first->timer;
+        pf_timers_stop(&body->timers, timer);
+        timer->fire(timer);
+    }
+    body->alarm_due_ns = 0;
+    uv_body_set_alarm(body);
+}
+
+static void uv_body_timer_start(struct platform *platform, struct pf_timer *timer,
+                                uint64_t delay_ns)
+{
+    struct uv_body *body = uv_body(platform);
+    uint64_t due_ns = pf_now_ns(platform) + FM_MIN(delay_ns, DELAY_MAX_NS);
+
+    pf_timers_start(&body->timers, timer, due_ns, body->timer_order++);
+    uv_body_set_alarm(body);
+}
+
+static void uv_body_timer_stop(struct platform *platform, struct pf_timer *timer)
+{
+    struct uv_body *body = uv_body(platform);
+
+    pf_timers_stop(&body->timers, timer);
+    if (!body->timers.count)
+        uv_body_set_alarm(body);
+}
+
+/* ---- jobs ---- */
+
+/* An open async handle would keep the loop alive for ever: it counts only while it must. */
+static void uv_body_hold(struct uv_body *body)
+{
+    if (!body->stopped || body->job_count)
+        uv_ref((uv_handle_t *)&body->wake);
+    else
+        uv_unref((uv_handle_t *)&body->wake);
+}
+
+static void uv_body_on_wake(uv_async_t *wake)
+{
+    struct uv_body *body = FM_CONTAINER(wake, struct uv_body, wake);
+    struct fm_link finished;
+
+    fm_list_init(&finished);
+    uv_outlet_take(&body->outlet, &finished);
+    while (!fm_list_empty(&finished)) {
+        struct pf_job *job = FM_CONTAINER(finished.next, struct pf_job, link);
+        fm_list_remove(&job->link);
+        body->job_count--;
+        job->done(job); /* may free or submit it again */
+    }
+    uv_body_hold(body);
+}
+
+static void uv_body_wake(struct uv_outlet *outlet)
+{
+    uv_async_send(&FM_CONTAINER(outlet, struct uv_body, outlet)->wake);
+}
+
+static void uv_body_job_submit(struct platform *platform, struct pf_job *job)
+{
+    struct uv_body *body = uv_body(platform);
+
+    FM_ASSERT((unsigned)job->lane < PF_LANE_COUNT);
+    body->job_count++;
+    uv_body_hold(body);
+    uv_lane_submit(&body->lanes[job->lane], job);
+}
+
+/* ---- life ---- */
+
+static int uv_body_start_lanes(struct uv_body *body, unsigned worker_count)
+{
+    const struct {
+        const char *name; /* of the threads */
+        unsigned thread_count;
+    } lanes[PF_LANE_COUNT] = {
+        [PF_LANE_WAL] = {"fermata-wal", 1},
+        [PF_LANE_WORK] = {"fermata-work", FM_MAX(worker_count, 1u)},
+        [PF_LANE_DISK] = {"fermata-disk", 1},
+        [PF_LANE_DECODE] = {"fermata-decode", 1},
+        [PF_LANE_QUERY] = {"fermata-query", FM_MAX(worker_count, 1u)},
+    };
+    int rc = FM_OK;
+    for (size_t i = 0; i < PF_LANE_COUNT && rc == FM_OK; i++)
+        rc = uv_lane_init(&body->lanes[i], &body->outlet, lanes[i].name, lanes[i].thread_count);
+    return rc;
+}
+
+static int uv_body_open_handles(struct uv_body *body)
+{
+    if (uv_loop_init(&body->loop))
+        return FM_EUNAVAILABLE;
+    body->handle_count = 1;
+    if (uv_async_init(&body->loop, &body->wake, uv_body_on_wake))
+        return FM_EUNAVAILABLE;
+    body->handle_count = 2;
+    uv_timer_init(&body->loop, &body->alarm);
+    body->handle_count = 3;
+    return FM_OK;
+}
+
+int uv_platform_new(struct platform **ret_platform, unsigned worker_count)
+{
+    struct uv_body *body = calloc(1, sizeof *body);
+
+    if (!body)
+        return FM_ENOMEM;
+    body->platform.ops = &body->ops;
+    fm_list_init(&body->signals);
+    linux_fill_ops(&body->ops);
+    body->ops.timer_start = uv_body_timer_start;
+    body->ops.timer_stop = uv_body_timer_stop;
+    body->ops.job_submit = uv_body_job_submit;
+    int rc = uv_outlet_init(&body->outlet, uv_body_wake);
+    if (rc < 0) {
+        free(body);
+        return rc;
+    }
+    rc = pf_timers_init(&body->timers);
+    if (rc == FM_OK)
+        rc = uv_body_open_handles(body);
+    if (rc == FM_OK)
+        rc = uv_body_start_lanes(body, worker_count);
+    if (rc < 0) {
+        uv_platform_free(&body->platform);
+        return rc;
+    }
+    *ret_platform = &body->platform;
+    return FM_OK;
+}
+
+void uv_platform_run(struct platform *platform)
+{
+    struct uv_body *body = uv_body(platform);
+
+    uv_body_hold(body);
+    uv_run(&body->loop, UV_RUN_DEFAULT);
+}
+
+void uv_platform_stop(struct platform *platform)
+{
+    struct uv_body *body = uv_body(platform);
+
+    body->stopped = true;
+    uv_body_hold(body);
+}
+
+static void uv_watch_on_close(uv_handle_t *handle)
+{
+    free(FM_CONTAINER((uv_signal_t *)handle, struct uv_watch, handle));
+}
+
+static void uv_watch_close(struct uv_watch *watch)
+{
+    fm_list_remove(&watch->link);
+    uv_close((uv_handle_t *)&watch->handle, uv_watch_on_close);
+}
+
+static void uv_body_close_loop(struct uv_body *body)
+{
+    if (body->handle_count > 1)
+        uv_close((uv_handle_t *)&body->wake, NULL);
+    if (body->handle_count > 2)
+        uv_close((uv_handle_t *)&body->alarm, NULL);
+    while (!fm_list_empty(&body->signals))
+        uv_watch_close(FM_CONTAINER(body->signals.next, struct uv_watch, link));
+    /* Close callbacks, also those of what net closed just before.  What is still open after that
+     * would be used after it was freed. */
+    for (unsigned turn = 0; uv_loop_alive(&body->loop) && turn < 100; turn++)
+        uv_run(&body->loop, UV_RUN_NOWAIT);
+    FM_ASSERT(uv_loop_close(&body->loop) == 0);
+}
+
+struct platform *uv_platform_free(struct platform *platform)
+{
+    if (!platform)
+        return NULL;
+    struct uv_body *body = uv_body(platform);
+
+    FM_ASSERT(!body->job_count && !body->timers.count);
+    for (size_t i = 0; i < PF_LANE_COUNT; i++)
+        uv_lane_fini(&body->lanes[i]);
+    if (body->handle_count)
+        uv_body_close_loop(body);
+    uv_outlet_fini(&body->outlet);
+    pf_timers_fini(&body->timers);
+    free(body);
+    return NULL;
+}
+
+struct uv_loop_s *uv_platform_loop(struct platform *platform)
+{
+    return &uv_body(platform)->loop;
+}
+
+/* ---- signals ---- */
+
+static void uv_watch_on_signal(uv_signal_t *handle, int number)
+{
+    struct uv_watch *watch = FM_CONTAINER(handle, struct uv_watch, handle);
+
+    watch->callback(watch->self, number);
+}
+
+int uv_platform_on_signal(struct platform *platform, int number,
+                          void (*callback)(void *self, int number), void *self)
+{
+    struct uv_body *body = uv_body(platform);
+    struct uv_watch *watch = calloc(1, sizeof *watch);
+
+    if (!watch)
+        return FM_ENOMEM;
+    watch->callback = callback;
+    watch->self = self;
+    if (uv_signal_init(&body->loop, &watch->handle)) {
+        free(watch);
+        return FM_EUNAVAILABLE;
+    }
+    fm_list_append(&body->signals, &watch->link);
+    if (uv_signal_start(&watch->handle, uv_watch_on_signal, number)) {
+        uv_watch_close(watch);
+        return FM_EUNAVAILABLE;
+    }
+    uv_unref((uv_handle_t *)&watch->handle);
+    return FM_OK;
+}
