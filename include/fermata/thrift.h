@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* thrift - the compact protocol: a pull reader and a writer.  Part of wire.
+ * Source of the format: apache/thrift doc/specs/thrift-compact-protocol.md.
+ * Parquet footers and page headers use it; the Jaeger agent protocol will too.
+ */
+#ifndef FERMATA_THRIFT_H
+#define FERMATA_THRIFT_H
+
+#include "fermata/base.h"
+
+#define THRIFT_DEPTH_MAX 32
+
+enum thrift_type {
+    THRIFT_STOP = 0,
+    THRIFT_TRUE = 1, /* as a field: the value is in the type */
+    THRIFT_FALSE = 2,
+    THRIFT_BYTE = 3,
+    THRIFT_I16 = 4,
+    THRIFT_I32 = 5,
+    THRIFT_I64 = 6,
+    THRIFT_DOUBLE = 7,
+    THRIFT_BINARY = 8,
+    THRIFT_LIST = 9,
+    THRIFT_SET = 10,
+    THRIFT_MAP = 11,
+    THRIFT_STRUCT = 12,
+};
+
+struct thrift_reader {
+    struct fm_slice rest; /* borrowed */
+    uint32_t depth;
+    int16_t field_id[THRIFT_DEPTH_MAX]; /* last field id per open struct */
+};
+void thrift_reader_init(struct thrift_reader *reader, struct fm_slice input);
+
+struct thrift_field {
+    int16_t id;
+    uint8_t type; /* enum thrift_type */
+};
+/* Struct: begin, then fields until FM_END (the stop byte), which closes the struct. */
+FM_MUST int thrift_struct_begin(struct thrift_reader *reader);
+FM_MUST int thrift_field_next(struct thrift_reader *reader, struct thrift_field *ret_field);
+/* List or set header.  FM_EMALFORMED if count cannot fit in the bytes that are left. */
+FM_MUST int thrift_list_begin(struct thrift_reader *reader, uint8_t *ret_type, uint32_t *ret_count);
+FM_MUST int thrift_int(struct thrift_reader *reader, int64_t *ret_value); /* I16, I32, I64 */
+FM_MUST int thrift_byte(struct thrift_reader *reader, int8_t *ret_value);
+FM_MUST int thrift_double(struct thrift_reader *reader, double *ret_value);
+FM_MUST int thrift_binary(struct thrift_reader *reader, struct fm_slice *ret_bytes);
+FM_MUST int thrift_skip(struct thrift_reader *reader, uint8_t type);
+
+struct thrift_writer {
+    struct fm_buf *buf; /* borrowed; sticky errors */
+    uint32_t depth;
+    int16_t field_id[THRIFT_DEPTH_MAX];
+};
+void thrift_writer_init(struct thrift_writer *writer, struct fm_buf *buf);
+void thrift_put_struct_begin(struct thrift_writer *writer); /* element of a list, or the root */
+void thrift_put_struct_field(struct thrift_writer *writer, int16_t id); /* opens a struct field */
+void thrift_put_struct_end(struct thrift_writer *writer);
+void thrift_put_bool(struct thrift_writer *writer, int16_t id, bool value);
+void thrift_put_i32(struct thrift_writer *writer, int16_t id, int32_t value);
+void thrift_put_i64(struct thrift_writer *writer, int16_t id, int64_t value);
+void thrift_put_i16(struct thrift_writer *writer, int16_t id, int16_t value);
+void thrift_put_binary(struct thrift_writer *writer, int16_t id, struct fm_slice bytes);
+void thrift_put_list(struct thrift_writer *writer, int16_t id, enum thrift_type type,
+                     uint32_t count); /* then the elements */
+void thrift_put_element_i32(struct thrift_writer *writer, int32_t value);
+void thrift_put_element_binary(struct thrift_writer *writer, struct fm_slice bytes);
+
+#endif

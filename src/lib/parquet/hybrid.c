@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The RLE / bit-packing hybrid of Encodings.md: levels, dictionary indexes, booleans.
+ *
+ *   run:    varint(count << 1)      value in ceil(width / 8) bytes
+ *   packed: varint(groups << 1 | 1) groups of 8 values, width bits each, least significant first
+ *
+ * Levels are worked on eight at a time in one 64-bit word: the columns under an attribute list
+ * repeat their levels in long runs, and a run costs one comparison per eight entries.
+ */
+#include "internal.h"
+
+#include "fermata/bytes.h"
+
+#define HYBRID_ONES       UINT64_C(0x0101010101010101)
+#define HYBRID_NIBBLES    UINT64_C(0x0f0f0f0f0f0f0f0f)
+#define HYBRID_GROUPS_MAX 63u /* of one packed run: its header stays one byte */
+
+/* Output of one encoding pass into room that is known to suffice. */
+struct hybrid_put {
+    uint8_t *at;
+    uint8_t *header;      /* of the open packed run, or NULL */
+    unsigned group_count; /* in it */
+    unsigned width;
+    uint32_t run_min; /* shorter repetitions are packed */
+};
+
+static void hybrid_put_init(struct hybrid_put *put, uint8_t *at, unsigned width)
+{
+    /* A run costs 1 + bytes(width) and usually a new header for what follows it. */
+    uint32_t run_min = 8;
+    while (width && run_min * width / 8 <= 1 + (width + 7) / 8)
+        run_min += 8;
+    *put = (struct hybrid_put){.at = at, .width = width, .run_min = run_min};
+}
+
+/* The bytes that any count values can need. */
+static size_t hybrid_room(uint32_t count, unsigned width)
+{
+    return ((size_t)count / 8 + 1) * (width + 4) + 32;
+}
+
+static void hybrid_put_close(struct hybrid_put *put)
+{
+    if (put->header)
+        *put->header = (uint8_t)(put->group_count << 1 | 1);
+    put->header = NULL;
+}
+
+static void hybrid_put_run(struct hybrid_put *put, uint32_t count, uint32_t value)
+{
+    hybrid_put_close(put);
+    uint64_t head = (uint64_t)count << 1;
+    for (; head >= 128; head >>= 7)
+        *put->at++ = (uint8_t)(head | 128);
+    *put->at++ = (uint8_t)head;
+    for (unsigned bits = 0; bits < put->width; bits += 8)
+        *put->at++ = (uint8_t)(value >> bits);
+}
+
+static inline void hybrid_put_group(struct hybrid_put *put)
+{
+    if (!put->header || put->group_count == HYBRID_GROUPS_MAX) {
+        hybrid_put_close(put);
+        put->header = put->at++;
+        put->group_count = 0;
+    }
+    put->group_count++;
+}
+
+/* Eight bytes below 2^width, side by side in 8 * width bits.  width <= 8. */
+static inline uint64_t hybrid_squeeze(uint64_t word, unsigned width)
+{
+    if (width == 8)
+        return word;
+    uint64_t lane16 = (UINT64_C(1) << 2 * width) - 1, lane32 = (UINT64_C(1) << 4 * width) - 1;
+    lane16 |= lane16 << 16;
+    lane16 |= lane16 << 32;
+    lane32 |= lane32 << 32;
+    word = (word | word >> (8 - width)) & lane16;
+    word = (word | word >> (16 - 2 * width)) & lane32;
+    return (word | word >> (32 - 4 * width)) & ((UINT64_C(1) << 8 * width) - 1);
+}
+
+static inline uint64_t hybrid_word(const uint8_t *levels, unsigned shift)
+{
+    return fm_load_le64(levels) >> shift & HYBRID_NIBBLES;
+}
+
+/* How many of the count (>= 8) levels equal the first eight, which are all alike. */
+static inline uint32_t hybrid_level_run(const uint8_t *levels, uint32_t count, unsigned shift,
+                                        uint64_t word)
+{
+    uint32_t run = 8;
+    for (; count - run >= 8; run += 8) {
+        uint64_t difference = hybrid_word(levels + run, shift) ^ word;
+        if (difference)
+            return run + ((uint32_t)__builtin_ctzll(difference) >> 3);
+    }
+    while (run < count && (levels[run] >> shift & 15) == (word & 15))
+        run++;
+    return run;
+}
+
+/* The last 1-7 levels: one run if they are alike and that is not longer, else a padded group. */
+static void hybrid_put_tail(struct hybrid_put *put, const uint8_t *levels, uint32_t count,
+                            unsigned shift)
+{
+    uint8_t tail[8] = {0};
+    bool alike = true;
+    for (uint32_t i = 0; i < count; i++) {
+        tail[i] = levels[i] >> shift & 15;
+        alike = alike && tail[i] == tail[0];
+    }
+    if (alike && (!put->header || put->width > 2)) {
+        hybrid_put_run(put, count, tail[0]);
+        return;
+    }
+    hybrid_put_group(put);
+    fm_store_le64(put->at, hybrid_squeeze(fm_load_le64(tail), put->width));
+    put->at += put->width;
+}
+
+void pq_hybrid_put_levels(struct fm_buf *buf, const uint8_t *levels, uint32_t count, unsigned shift,
+                          unsigned width)
+{
+    struct hybrid_put put;
+    uint8_t *room = fm_buf_room(buf, hybrid_room(count, width));
+    if (!room)
+        return;
+    hybrid_put_init(&put, room, width);
+    uint32_t i = 0;
+    while (count - i >= 8) {
+        uint64_t word = hybrid_word(levels + i, shift);
+        if (word == (word & 255) * HYBRID_ONES) {
+            uint32_t run = hybrid_level_run(levels + i, count - i, shift, word);
+            if (run >= put.run_min) {
+                hybrid_put_run(&put, run, word & 15);
+                i += run;
+                continue;
+            }
+        }
+        hybrid_put_group(&put);
+        fm_store_le64(put.at, hybrid_squeeze(word, width));
+        put.at += width;
+        i += 8;
+    }
+    if (i < count)
+        hybrid_put_tail(&put, levels + i, count - i, shift);
+    hybrid_put_close(&put);
+    buf->len += (size_t)(put.at - room);
+}
+
+static uint32_t hybrid_index_run(const uint32_t *indexes, uint32_t count)
+{
+    uint32_t run = 1;
+    while (run < count && indexes[run] == indexes[0])
+        run++;
+    return run;
+}
+
+static void hybrid_put_indexes(struct hybrid_put *put, const uint32_t *indexes, uint32_t count)
+{
+    unsigned bit_count = 0;
+    uint64_t bits = 0;
+    hybrid_put_group(put);
+    for (unsigned i = 0; i < 8; i++) {
+        bits |= (i < count ? (uint64_t)indexes[i] : 0) << bit_count;
+        bit_count += put->width;
+        while (bit_count >= 8) {
+            *put->at++ = (uint8_t)bits;
+            bits >>= 8;
+            bit_count -= 8;
+        }
+    }
+}
+
+void pq_hybrid_put_indexes(struct fm_buf *buf, const uint32_t *indexes, uint32_t count,
+                           unsigned width)
+{
+    struct hybrid_put put;
+    uint8_t *room = fm_buf_room(buf, hybrid_room(count, width));
+    if (!room)
+        return;
+    hybrid_put_init(&put, room, width);
+    for (uint32_t i = 0; i < count;) {
+        uint32_t run = hybrid_index_run(indexes + i, count - i);
+        if (run >= put.run_min || width == 0) {
+            hybrid_put_run(&put, run, indexes[i]);
+            i += run;
+            continue;
+        }
+        uint32_t group = FM_MIN(count - i, 8u);
+        hybrid_put_indexes(&put, indexes + i, group);
+        i += group;
+    }
+    hybrid_put_close(&put);
+    buf->len += (size_t)(put.at - room);
+}
+
+void pq_pack_booleans(struct fm_buf *buf, const uint8_t *values, uint32_t count)
+{
+    size_t len = (size_t)count / 8 + (count % 8 != 0);
+    uint8_t *target = fm_buf_room(buf, len);
+    if (!target)
+        return;
+    uint32_t i = 0;
+    for (; count - i >= 8; i += 8)
+        *target++ = (uint8_t)hybrid_squeeze(fm_load_le64(values + i), 1);
+    if (i < count) {
+        *target = 0;
+        for (uint32_t bit = 0; i + bit < count; bit++)
+            *target |= (uint8_t)(values[i + bit] << bit);
+    }
+    buf->len += len;
+}
+
+/* ---- decoding ---- */
+
+struct hybrid_run {
+    bool packed;
+    uint32_t count;         /* of values, not more than asked for */
+    uint32_t value;         /* of a run */
+    struct fm_slice groups; /* of a packed run */
+};
+
+/* Takes the next header and its bytes from *input; at most left values are of use. */
+static int hybrid_next(struct fm_slice *input, unsigned width, uint32_t left,
+                       struct hybrid_run *ret_run)
+{
+    uint64_t head = 0;
+    size_t i = 0;
+    do {
+        if (i == input->len || i == 5)
+            return FM_EMALFORMED;
+        head |= (uint64_t)(input->ptr[i] & 127) << 7 * i;
+    } while (input->ptr[i++] & 128);
+    struct fm_slice rest = fm_slice(input->ptr + i, input->len - i);
+    struct hybrid_run run = {.packed = head & 1};
+    uint64_t count = head >> 1, bytes = (width + 7) / 8;
+    if (run.packed) {
+        bytes = count * width;
+        count *= 8;
+        /* Groups are whole by the format, but a writer may cut the padding of the last one. */
+        if (count >= left && bytes > rest.len && ((uint64_t)left * width + 7) / 8 <= rest.len)
+            bytes = rest.len;
+        else if (count >= (uint64_t)left + 8)
+            return FM_EMALFORMED;
+    } else if (count > left) {
+        return FM_EMALFORMED;
+    }
+    if (count == 0 || bytes > rest.len)
+        return FM_EMALFORMED;
+    run.groups = fm_slice(rest.ptr, (size_t)bytes);
+    for (size_t b = 0; !run.packed && b < bytes; b++)
+        run.value |= (uint32_t)rest.ptr[b] << 8 * b;
+    if (!run.packed && width < 32 && run.value >> width)
+        return FM_EMALFORMED;
+    run.count = (uint32_t)FM_MIN(count, (uint64_t)left);
+    *input = fm_slice(rest.ptr + bytes, rest.len - (size_t)bytes);
+    *ret_run = run;
+    return FM_OK;
+}
+
+/* Up to eight bytes from ptr, zeros behind the end. */
+static inline uint64_t hybrid_load(const uint8_t *ptr, size_t left)
+{
+    if (FM_LIKELY(left >= 8))
+        return fm_load_le64(ptr);
+    uint64_t word = 0;
+    for (size_t i = 0; i < left; i++)
+        word |= (uint64_t)ptr[i] << 8 * i;
+    return word;
+}
+
+/* The inverse of hybrid_squeeze(). */
+static inline uint64_t hybrid_spread(uint64_t word, unsigned width)
+{
+    if (width == 8)
+        return word;
+    uint64_t lane8 = ((UINT64_C(1) << width) - 1) * HYBRID_ONES;
+    uint64_t lane16 = (UINT64_C(1) << 2 * width) - 1, lane32 = (UINT64_C(1) << 4 * width) - 1;
+    lane16 |= lane16 << 16;
+    lane16 |= lane16 << 32;
+    lane32 |= lane32 << 32;
+    word &= (UINT64_C(1) << 8 * width) - 1;
+    word = (word | word << (32 - 4 * width)) & lane32;
+    word = (word | word << (16 - 2 * width)) & lane16;
+    return (word | word << (8 - width)) & lane8;
+}
+
+static void hybrid_unpack_levels(struct fm_slice groups, unsigned width, uint8_t *target,
+                                 uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i += 8) {
+        size_t at = FM_MIN((size_t)(i / 8) * width, groups.len);
+        uint8_t spread[8];
+        fm_store_le64(spread, hybrid_spread(hybrid_load(groups.ptr + at, groups.len - at), width));
+        if (FM_LIKELY(count - i >= 8))
+            memcpy(target + i, spread, 8);
+        else
+            memcpy(target + i, spread, count - i);
+    }
+}
+
+uint32_t pq_levels_count(const uint8_t *levels, uint32_t count, uint8_t wanted, uint8_t level_max,
+                         bool *ret_too_high)
+{
+    /* A byte b < 128 is not zero exactly if b + 127 has its top bit. */
+    const uint64_t tops = 127 * HYBRID_ONES, gap = (127u - level_max) * HYBRID_ONES;
+    uint32_t others = 0, i = 0;
+    uint64_t over = 0;
+    for (; count - i >= 8; i += 8) {
+        uint64_t word = fm_load_le64(levels + i);
+        uint64_t differs = ((word ^ wanted * HYBRID_ONES) + tops) >> 7 & HYBRID_ONES;
+        others += (uint32_t)(differs * HYBRID_ONES >> 56);
+        over |= word + gap;
+    }
+    bool too_high = over & 128 * HYBRID_ONES;
+    for (; i < count; i++) {
+        others += levels[i] != wanted;
+        too_high = too_high || levels[i] > level_max;
+    }
+    *ret_too_high = too_high;
+    return count - others;
+}
+
+int pq_hybrid_levels(struct fm_slice input, unsigned width, uint8_t *target, uint32_t count)
+{
+    FM_ASSERT(width <= 8);
+    for (uint32_t done = 0; done < count;) {
+        struct hybrid_run run;
+        int rc = hybrid_next(&input, width, count - done, &run);
+        if (rc < 0)
+            return rc;
+        if (run.packed)
+            hybrid_unpack_levels(run.groups, width, target + done, run.count);
+        else
+            memset(target + done, (int)run.value, run.count);
+        done += run.count;
+    }
+    return input.len ? FM_EMALFORMED : FM_OK;
+}
+
+static void hybrid_unpack_indexes(struct fm_slice groups, unsigned width, uint32_t *target,
+                                  uint32_t count)
+{
+    uint64_t mask = (UINT64_C(1) << width) - 1;
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t bit = (uint64_t)i * width;
+        size_t at = FM_MIN((size_t)(bit >> 3), groups.len);
+        target[i] = (uint32_t)(hybrid_load(groups.ptr + at, groups.len - at) >> (bit & 7) & mask);
+    }
+}
+
+int pq_hybrid_indexes(struct fm_slice input, unsigned width, uint32_t *target, uint32_t count)
+{
+    FM_ASSERT(width <= 32);
+    /* parquet-go writes one empty run for a page without values. */
+    if (count == 0 && input.len == 1 + (width + 7) / 8 && input.ptr[0] == 0)
+        return FM_OK;
+    for (uint32_t done = 0; done < count;) {
+        struct hybrid_run run;
+        int rc = hybrid_next(&input, width, count - done, &run);
+        if (rc < 0)
+            return rc;
+        if (run.packed)
+            hybrid_unpack_indexes(run.groups, width, target + done, run.count);
+        else
+            for (uint32_t i = 0; i < run.count; i++)
+                target[done + i] = run.value;
+        done += run.count;
+    }
+    return input.len ? FM_EMALFORMED : FM_OK;
+}
