@@ -120,6 +120,7 @@ replay: $(replay_bin)                     ## every kept corpus through its fuzze
 lint:                                     ## layering, size and format rules
 	$(Q)tests/lint/layers.sh
 	$(Q)tests/lint/sizes.sh
+	$(Q)tests/lint/operations.sh
 
 format:                                   ## clang-format over the tree
 	clang-format -i $(shell git ls-files '*.c' '*.h')

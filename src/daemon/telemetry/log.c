@@ -14,8 +14,8 @@
 #include "fermata/bytes.h"
 #include "fermata/hash.h"
 
-#define LOG_LINE_MAX 1024
-#define LOG_PER_SECOND 10
+#define LOG_LINE_MAX    1024
+#define LOG_PER_SECOND  10
 #define LOG_EVENT_SLOTS 64 /* events hash into slots; two in one slot share its rate */
 
 static struct {
