@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* net - listeners, connections, TLS, the HTTP server and the HTTP client, on libuv.
+ *
+ * Everything here belongs to the loop's thread.  One server listens on one endpoint and speaks
+ * HTTP/1.1 and HTTP/2 (prior knowledge or ALPN) on it, told apart by the preface.
+ */
+#ifndef FERMATA_NET_H
+#define FERMATA_NET_H
+
+#include "fermata/http.h"
+#include "fermata/platform.h"
+#include "fermata/telemetry.h"
+
+/* Bytes that peers make us hold, over all connections; refusing is an answer, not an accident. */
+struct net_budget {
+    uint64_t bytes_max;
+    metric bytes_used;
+    metric refusals_total;
+};
+bool net_budget_take(struct net_budget *budget, uint64_t bytes);
+void net_budget_give(struct net_budget *budget, uint64_t bytes);
+
+/* ---- server ---- */
+
+struct net_request; /* one exchange; lives until it was answered or the peer is gone */
+struct net_request_view {
+    struct fm_slice method;
+    struct fm_slice path;  /* decoded */
+    struct fm_slice query; /* raw */
+    const struct http_header *headers;
+    size_t header_count;
+    struct fm_slice body; /* complete */
+    bool is_h2;
+    bool is_loopback;      /* the peer is on this host */
+    uint64_t received_ns;  /* monotonic: the head's arrival */
+};
+const struct net_request_view *net_request_view(const struct net_request *request); /* borrowed */
+/* Takes the body away (the bytes stay charged to the budget until net_request is answered). */
+struct fm_buf net_request_take_body(struct net_request *request);
+void *net_request_user(const struct net_request *request);
+/* on_gone: the peer went away before the answer; answer is then ignored but must still be given. */
+void net_request_set_user(struct net_request *request, void *user,
+                          void (*on_gone)(struct net_request *request));
+
+struct net_response {
+    int status;
+    const struct http_header *headers; /* content-type and friends; length and date are added */
+    size_t header_count;
+    struct fm_slice body;                /* copied */
+    const struct http_header *trailers;  /* HTTP/2 only (gRPC) */
+    size_t trailer_count;
+    bool close;                          /* close the connection afterwards */
+};
+/* Exactly once per request, from the loop's thread, at any later time. */
+void net_respond(struct net_request *request, const struct net_response *response);
+
+struct net_server_metrics {
+    metric connections_total, connections_open, requests_total, requests_refused_total;
+    metric protocol_errors_total, tls_failures_total, bytes_received_total, bytes_sent_total;
+};
+struct net_server_options {
+    const char *name;     /* for logs: "otlp_grpc" */
+    const char *endpoint; /* "127.0.0.1:4317", "[::1]:4317", "unix:/run/fermata/x.sock" */
+    const char *tls_cert_file, *tls_key_file, *tls_client_ca_file; /* NULL or "": none */
+    struct http_limits limits;
+    uint32_t connection_max;
+    uint64_t head_timeout_ns, body_timeout_ns, idle_timeout_ns;
+    struct net_budget *budget; /* borrowed */
+    /* Called when a request is complete. */
+    void (*on_request)(void *self, struct net_request *request);
+    void *self;
+};
+struct net_server;
+/* Binds and listens.  FM_EUNAVAILABLE: the address is in use; why names it. */
+FM_MUST int net_server_open(struct net_server **ret_server, struct platform *platform,
+                            const struct net_server_options *options, struct fm_why *why);
+/* The port in use (for endpoint ":0" in tests). */
+uint16_t net_server_port(const struct net_server *server);
+const struct net_server_metrics *net_server_metrics(const struct net_server *server);
+/* Stops accepting; lets requests in flight be answered (HTTP/2: GOAWAY) for grace_ns, then closes
+ * everything; closed is called last, after which the server is gone. */
+void net_server_close(struct net_server *server, uint64_t grace_ns, void (*closed)(void *self),
+                      void *self);
+/* Re-reads certificate and key; old connections stay.  On failure the old ones stay in use. */
+FM_MUST int net_server_reload_tls(struct net_server *server, struct fm_why *why);
+
+/* ---- client: one connection at a time per net_client, kept alive between calls ---- */
+
+struct net_client_options {
+    const char *host;
+    uint16_t port;
+    bool tls;
+    const char *tls_ca_file;     /* NULL or "": the system's store */
+    const char *tls_server_name; /* NULL: host */
+    uint64_t connect_timeout_ns;
+    uint64_t stall_timeout_ns; /* no byte moved in either direction */
+};
+struct net_client;
+FM_MUST int net_client_new(struct net_client **ret_client, struct platform *platform,
+                           const struct net_client_options *options, struct fm_why *why);
+/* Cancels the call in flight (its done is called with FM_ECANCELLED), closes, frees later. */
+struct net_client *net_client_free(struct net_client *client);
+
+struct net_call { /* owned by the caller, in use from net_call_start until done */
+    const char *method;
+    struct fm_slice host, target; /* Host header and request target */
+    const struct http_header *headers;
+    size_t header_count;
+    struct fm_source body;   /* read in pieces on PF_LANE_DISK; size 0: no body */
+    uint64_t body_offset, body_length;
+    bool expect_continue;    /* and read early refusals while sending */
+    uint64_t rate_bytes_per_s; /* 0: unlimited */
+    size_t response_bytes_max; /* the rest is dropped */
+    /* rc FM_OK: status and headers are complete.  FM_ETIMEOUT, FM_EIO, FM_ECLOSED, FM_EMALFORMED,
+     * FM_EUNAVAILABLE (connect, name lookup), FM_EDENIED (certificate), FM_ECANCELLED. */
+    void (*done)(struct net_call *call, int rc);
+    void *self;
+
+    /* Filled by the client, valid during done. */
+    int status;
+    const struct http_header *response_headers;
+    size_t response_header_count;
+    struct fm_slice response_body;
+    uint64_t body_sent;     /* bytes of the body handed to the kernel */
+    struct fm_why why;
+};
+void net_call_start(struct net_client *client, struct net_call *call);
+
+/* "host:port", "[v6]:port", ":port", "unix:PATH". */
+struct net_endpoint {
+    char host[254]; /* or the path of a unix socket */
+    uint16_t port;
+    bool is_unix;
+    bool is_loopback;
+};
+FM_MUST int net_endpoint_parse(const char *text, struct net_endpoint *ret_endpoint,
+                               struct fm_why *why);
+
+#endif

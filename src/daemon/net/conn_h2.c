@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* HTTP/2 on a connection: many exchanges, each on a stream.
+ *
+ * A request lives from its head until its stream is closed and its answer was given, whichever is
+ * later.  Bytes go back to the peer's window as soon as they are in a body that was charged; a
+ * refused request is answered early and what still arrives for it is dropped. */
+#include "internal.h"
+
+#include <stdio.h>
+
+#define H2_CANCEL 8u
+#define H2_INTERNAL_ERROR 2u
+
+static struct fm_slice slice_dup(struct fm_arena *arena, struct fm_slice slice)
+{
+    return slice.len ? fm_slice_dup(arena, slice) : FM_SLICE("");
+}
+
+static int request_keep_head(struct net_request *request, const struct http_header *headers,
+                             size_t count)
+{
+    struct http_header *copies = fm_arena_alloc(&request->arena, (count + 1) * sizeof *copies);
+
+    if (!copies)
+        return FM_ENOMEM;
+    for (size_t i = 0; i < count; i++) {
+        copies[i].name = slice_dup(&request->arena, headers[i].name);
+        copies[i].value = slice_dup(&request->arena, headers[i].value);
+    }
+    if (fm_arena_failed(&request->arena))
+        return FM_ENOMEM;
+    request->view.headers = copies;
+    request->view.header_count = count;
+    return FM_OK;
+}
+
+static bool is_grpc(const struct net_request *request)
+{
+    struct fm_slice type;
+    static const char prefix[] = "application/grpc";
+    size_t len = sizeof prefix - 1;
+
+    return http_header_find(request->view.headers, request->view.header_count, "content-type",
+                            &type) == FM_OK &&
+           type.len >= len && fm_slice_equal_nocase(fm_slice(type.ptr, len), prefix);
+}
+
+/* nghttp2 holds the content-length against the DATA frames; here it only sizes the buffer. */
+static uint64_t request_length(const struct net_request *request)
+{
+    struct fm_slice text;
+    uint64_t length = 0;
+
+    if (http_header_find(request->view.headers, request->view.header_count, "content-length",
+                         &text) != FM_OK)
+        return 0;
+    for (size_t i = 0; i < text.len && i < 19; i++) {
+        if (text.ptr[i] < '0' || text.ptr[i] > '9')
+            return 0;
+        length = length * 10 + (uint64_t)(text.ptr[i] - '0');
+    }
+    return length;
+}
+
+/* Answers without asking the handler; the stream closes when the answer is out. */
+static void conn_h2_refuse(struct net_request *request)
+{
+    struct net_response response = request_refusal(request);
+
+    metric_add(&request->conn->server->metrics.requests_refused_total, 1);
+    request->answered = true;
+    conn_h2_respond(request, &response);
+}
+
+static void conn_h2_on_head(void *self, struct h2_stream *stream, struct fm_slice method,
+                            struct fm_slice path, const struct http_header *headers, size_t count)
+{
+    struct conn *conn = self;
+    struct net_request *request = net_server_spare_request(conn->server, conn);
+
+    if (!request) {
+        h2_stream_reset(stream, H2_INTERNAL_ERROR);
+        return;
+    }
+    request->stream = stream;
+    h2_stream_set_user(stream, request);
+    fm_list_append(&conn->requests, &request->link);
+    request->has_head = true;
+    request->body_started_ns = conn->active_ns;
+    request->view.is_h2 = true;
+    request->view.is_loopback = conn->is_loopback;
+    request->view.received_ns = conn->active_ns;
+    if (request_keep_head(request, headers, count) < 0) {
+        request->answered = true; /* nothing of it is of interest any more */
+        h2_stream_reset(stream, H2_INTERNAL_ERROR);
+        return;
+    }
+    request->is_grpc = is_grpc(request);
+    uint64_t length = request_length(request);
+    struct fm_slice kept = slice_dup(&request->arena, path);
+    method = slice_dup(&request->arena, method);
+    if (fm_arena_failed(&request->arena) || request_set_target(request, method, kept) < 0)
+        request->refusal = REFUSED_TARGET;
+    else
+        request_expect(request, length); /* notes a refusal in the request */
+    if (request->refusal != REFUSED_NOT)
+        conn_h2_refuse(request);
+}
+
+/* Guessing sizes is for good times. */
+static bool budget_has_plenty(const struct conn *conn)
+{
+    const struct net_budget *budget = conn->server->options.budget;
+    return !budget || metric_get(&budget->bytes_used) < budget->bytes_max / 4;
+}
+
+static void conn_h2_on_data(void *self, struct h2_stream *stream, struct fm_slice data)
+{
+    struct conn *conn = self;
+    struct net_request *request = h2_stream_user(stream);
+
+    h2_stream_consumed(stream, data.len);
+    if (!request || request->answered)
+        return;
+    if (!request->body.cap && conn->body_hint > data.len && budget_has_plenty(conn))
+        (void)request_room(request, conn->body_hint);
+    request_append(request, data);
+    if (request->refusal != REFUSED_NOT)
+        conn_h2_refuse(request);
+}
+
+static void conn_h2_on_end(void *self, struct h2_stream *stream)
+{
+    struct conn *conn = self;
+    struct net_request *request = h2_stream_user(stream);
+
+    if (!request || request->answered)
+        return;
+    if (request->body.len)
+        conn->body_hint = FM_MIN(request->body.len, NET_BODY_HINT_MAX);
+    request->complete = true;
+    conn->complete_count++;
+}
+
+/* The request goes when both its stream and its answer are through. */
+static void conn_h2_forget(struct net_request *request)
+{
+    struct net_server *server = request->conn->server;
+
+    if (request->complete)
+        request->conn->complete_count--;
+    fm_list_remove(&request->link);
+    net_server_keep_request(server, request);
+}
+
+static void conn_h2_on_close(void *self, struct h2_stream *stream)
+{
+    struct net_request *request = h2_stream_user(stream);
+    (void)self;
+
+    if (!request)
+        return;
+    request->stream = NULL;
+    if (request->delivered && !request->answered)
+        request_set_gone(request); /* may answer, and is forgotten then */
+    else
+        conn_h2_forget(request);
+}
+
+int conn_h2_start(struct conn *conn)
+{
+    static const struct h2_callbacks callbacks = {
+        .on_head = conn_h2_on_head,
+        .on_data = conn_h2_on_data,
+        .on_end = conn_h2_on_end,
+        .on_close = conn_h2_on_close,
+    };
+    return h2_new(&conn->h2, &conn->server->options.limits, &callbacks, conn);
+}
+
+void conn_h2_input(struct conn *conn, struct fm_slice input)
+{
+    int rc = h2_feed(conn->h2, input);
+    if (rc == FM_OK || !conn_is_open(conn))
+        return;
+    /* The GOAWAY that says why, then the end. */
+    if (h2_drain(conn->h2, pf_now_ns(conn->server->platform), &conn->out) == FM_ENOMEM)
+        fm_buf_reset(&conn->out); /* then the end alone has to say it */
+    conn_count_protocol_error(conn);
+    conn->close_after_flush = conn->input_unread = true;
+}
+
+void conn_h2_deliver(struct conn *conn)
+{
+    struct fm_link *link = conn->requests.next;
+
+    while (link != &conn->requests && conn->complete_count) {
+        struct net_request *request = FM_CONTAINER(link, struct net_request, link);
+        if (!request->complete) {
+            link = link->next;
+            continue;
+        }
+        conn->complete_count--;
+        request_deliver(request); /* may end any stream, and with it any link */
+        link = conn->requests.next;
+    }
+}
+
+void conn_h2_respond(struct net_request *request, const struct net_response *response)
+{
+    struct conn *conn = request->conn;
+    struct http_header headers[35];
+    char length[24];
+    size_t count = FM_MIN(response->header_count, FM_COUNT(headers) - 2);
+    bool is_head = fm_slice_equal_text(request->view.method, "HEAD");
+
+    if (!request->stream || !conn->h2) {
+        conn_h2_forget(request);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        headers[i] = response->headers[i];
+    if (!request->is_grpc && !response->trailer_count && response->status != 204) {
+        int digits = snprintf(length, sizeof length, "%zu", response->body.len);
+        headers[count++] = (struct http_header){FM_SLICE("content-length"),
+                                                fm_slice(length, (size_t)FM_MAX(digits, 0))};
+    }
+    headers[count++] = (struct http_header){FM_SLICE("date"), net_server_date(conn->server)};
+    struct fm_slice body = is_head ? FM_SLICE("") : response->body;
+    int rc = h2_respond(request->stream, response->status, headers, count, body,
+                        response->trailers, response->trailer_count);
+    if (rc < 0)
+        h2_stream_reset(request->stream, H2_INTERNAL_ERROR);
+    if (response->close)
+        conn_shutdown(conn);
+    conn->active_ns = pf_now_ns(conn->server->platform);
+    request_release_body(request);
+}
+
+/* Streams that stall: bodies that do not come and answers that are not taken. */
+void conn_h2_check_time(struct conn *conn, uint64_t now_ns)
+{
+    const struct net_server_options *options = &conn->server->options;
+    struct fm_link *link, *next;
+    bool reset = false;
+
+    for (link = conn->requests.next; link != &conn->requests; link = next) {
+        struct net_request *request = FM_CONTAINER(link, struct net_request, link);
+        next = link->next;
+        if (!request->stream || (request->delivered && !request->answered) || request->complete)
+            continue;
+        bool late = request->answered ? now_ns - conn->active_ns > options->body_timeout_ns
+                                      : request_is_slow(request, now_ns);
+        if (late) {
+            h2_stream_reset(request->stream, H2_CANCEL);
+            reset = true;
+        }
+    }
+    if (reset) {
+        conn_count_protocol_error(conn);
+        conn_run(conn);
+        return;
+    }
+    if (h2_is_idle(conn->h2) && now_ns - conn->active_ns > options->idle_timeout_ns)
+        conn_shutdown(conn);
+}

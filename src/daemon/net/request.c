@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One exchange: its view for the handler, its body under the budget, and the answer's way back.
+ *
+ * Bytes are charged before they are allocated, and given back with the answer. */
+#include "internal.h"
+
+#include <stdlib.h>
+
+#define REQUEST_GROW_MIN FM_KIB(16)
+#define REQUEST_FIRST_MAX FM_KIB(512)
+
+bool net_budget_take(struct net_budget *budget, uint64_t bytes)
+{
+    uint64_t used = metric_get(&budget->bytes_used);
+    if (bytes > budget->bytes_max || used > budget->bytes_max - bytes) {
+        metric_add(&budget->refusals_total, 1);
+        return false;
+    }
+    metric_set(&budget->bytes_used, used + bytes);
+    return true;
+}
+
+void net_budget_give(struct net_budget *budget, uint64_t bytes)
+{
+    uint64_t used = metric_get(&budget->bytes_used);
+    FM_ASSERT(used >= bytes);
+    metric_set(&budget->bytes_used, used - bytes);
+}
+
+void request_init(struct net_request *request, struct conn *conn)
+{
+    struct http_limits *limits = &conn->server->options.limits;
+
+    *request = (struct net_request){.conn = conn};
+    fm_list_init(&request->link);
+    /* The head and the decoded target, with room for the arena's own chunks. */
+    fm_arena_init(&request->arena,
+                  FM_KIB(16) + 4 * (limits->header_bytes_max + limits->target_bytes_max));
+    fm_buf_init(&request->body, limits->body_bytes_max);
+}
+
+void request_release_body(struct net_request *request)
+{
+    struct net_budget *budget = request->conn->server->options.budget;
+
+    fm_buf_fini(&request->body);
+    if (request->charged_bytes)
+        net_budget_give(budget, request->charged_bytes);
+    request->charged_bytes = 0;
+}
+
+void request_reset(struct net_request *request)
+{
+    struct net_server *server = request->conn->server;
+    struct fm_arena arena = request->arena;
+
+    request_release_body(request);
+    fm_arena_reset(&arena);
+    *request = (struct net_request){.conn = request->conn, .arena = arena};
+    fm_list_init(&request->link);
+    fm_buf_init(&request->body, server->options.limits.body_bytes_max);
+}
+
+void request_fini(struct net_request *request)
+{
+    request_reset(request);
+    fm_arena_fini(&request->arena);
+}
+
+/* Exactly to cap bytes, charged before they exist. */
+static bool request_grow(struct net_request *request, size_t cap)
+{
+    struct net_budget *budget = request->conn->server->options.budget;
+    uint64_t more = cap - request->body.cap;
+
+    if (budget && !net_budget_take(budget, more))
+        return false;
+    uint8_t *ptr = realloc(request->body.ptr, cap);
+    if (!ptr) {
+        if (budget)
+            net_budget_give(budget, more);
+        return false;
+    }
+    if (budget)
+        request->charged_bytes += more;
+    request->body.ptr = ptr;
+    request->body.cap = cap;
+    return true;
+}
+
+void request_refuse(struct net_request *request, enum net_refusal refusal)
+{
+    request->refusal = refusal;
+    request_release_body(request);
+}
+
+/* A length that was announced is believed bit by bit: whoever announces much and sends nothing
+ * holds little of the budget. */
+bool request_room(struct net_request *request, uint64_t len)
+{
+    struct fm_buf *body = &request->body;
+    size_t expected = (size_t)FM_MIN(request->expected_bytes, (uint64_t)body->bytes_max);
+
+    if (request->refusal != REFUSED_NOT)
+        return false;
+    if (len > body->bytes_max || body->len > body->bytes_max - len) {
+        request_refuse(request, REFUSED_SIZE);
+        return false;
+    }
+    if (len <= body->cap - body->len)
+        return true;
+    size_t needed = body->len + (size_t)len;
+    size_t wanted = FM_MAX(body->cap * 2, REQUEST_GROW_MIN);
+    if (expected >= needed)
+        wanted = FM_MIN(FM_MAX(body->cap * 4, REQUEST_FIRST_MAX), expected);
+    if (request_grow(request, FM_MAX(FM_MIN(wanted, body->bytes_max), needed)))
+        return true;
+    request_refuse(request, REFUSED_BUDGET);
+    return false;
+}
+
+void request_expect(struct net_request *request, uint64_t length)
+{
+    request->expected_bytes = length;
+    if (length > request->body.bytes_max)
+        request_refuse(request, REFUSED_SIZE);
+    else if (length)
+        (void)request_room(request, FM_MIN(length, (uint64_t)REQUEST_FIRST_MAX));
+}
+
+void request_append(struct net_request *request, struct fm_slice data)
+{
+    struct fm_buf *body = &request->body;
+
+    request->body_bytes += data.len;
+    if (request->refusal != REFUSED_NOT)
+        return;
+    if (body->ptr && data.ptr == body->ptr + body->len) {
+        body->len += data.len; /* the socket was read into the body itself */
+    } else if (data.len && request_room(request, data.len)) {
+        memcpy(body->ptr + body->len, data.ptr, data.len);
+        body->len += data.len;
+    }
+}
+
+bool request_is_slow(const struct net_request *request, uint64_t now_ns)
+{
+    uint64_t age_ns = now_ns - request->body_started_ns;
+    uint64_t timeout_ns = request->conn->server->options.body_timeout_ns;
+
+    if (age_ns > timeout_ns)
+        return true;
+    if (age_ns <= NET_RATE_GRACE_NS)
+        return false;
+    uint64_t late_s = (age_ns - NET_RATE_GRACE_NS) / NET_SECOND_NS;
+    return request->body_bytes < late_s * NET_RATE_BYTES_PER_S;
+}
+
+int request_set_target(struct net_request *request, struct fm_slice method, struct fm_slice target)
+{
+    struct http_target parsed;
+    int rc = http_target_parse(target, &request->arena, &parsed);
+    if (rc < 0)
+        return rc;
+    request->view.method = method;
+    request->view.path = parsed.path;
+    request->view.query = parsed.query;
+    return FM_OK;
+}
+
+/* Headers of refusals; one table each, so that they can be borrowed. */
+struct net_response request_refusal(const struct net_request *request)
+{
+    static const struct http_header busy[] = {{FM_SLICE("retry-after"), FM_SLICE("1")}};
+    static const struct http_header grpc_busy[] = {
+        {FM_SLICE("content-type"), FM_SLICE("application/grpc")},
+        {FM_SLICE("grpc-status"), FM_SLICE("14")},
+        {FM_SLICE("grpc-message"), FM_SLICE("too many bytes in flight")},
+    };
+    static const struct http_header grpc_large[] = {
+        {FM_SLICE("content-type"), FM_SLICE("application/grpc")},
+        {FM_SLICE("grpc-status"), FM_SLICE("8")},
+        {FM_SLICE("grpc-message"), FM_SLICE("request is larger than the limit")},
+    };
+    static const struct net_response answers[] = {
+        [REFUSED_BUDGET] = {.status = 503, .headers = busy, .header_count = 1},
+        [REFUSED_SIZE] = {.status = 413},
+        [REFUSED_TARGET] = {.status = 400},
+    };
+    if (request->is_grpc && request->refusal == REFUSED_BUDGET)
+        return (struct net_response){
+            .status = 200, .headers = grpc_busy, .header_count = FM_COUNT(grpc_busy)};
+    if (request->is_grpc && request->refusal == REFUSED_SIZE)
+        return (struct net_response){
+            .status = 200, .headers = grpc_large, .header_count = FM_COUNT(grpc_large)};
+    return answers[request->refusal];
+}
+
+void request_deliver(struct net_request *request)
+{
+    struct net_server *server = request->conn->server;
+
+    request->complete = false;
+    request->delivered = true;
+    request->conn->unanswered_count++;
+    metric_add(&server->metrics.requests_total, 1);
+    if (request->refusal != REFUSED_NOT) {
+        struct net_response response = request_refusal(request);
+        metric_add(&server->metrics.requests_refused_total, 1);
+        net_respond(request, &response);
+        return;
+    }
+    request->view.body = fm_buf_slice(&request->body);
+    server->options.on_request(server->options.self, request);
+}
+
+void request_set_gone(struct net_request *request)
+{
+    if (!request->delivered || request->answered || request->gone)
+        return;
+    request->gone = true;
+    if (request->on_gone)
+        request->on_gone(request);
+}
+
+const struct net_request_view *net_request_view(const struct net_request *request)
+{
+    return &request->view;
+}
+
+struct fm_buf net_request_take_body(struct net_request *request)
+{
+    struct fm_buf body = request->body;
+    fm_buf_init(&request->body, body.bytes_max);
+    return body;
+}
+
+void *net_request_user(const struct net_request *request)
+{
+    return request->user;
+}
+
+void net_request_set_user(struct net_request *request, void *user,
+                          void (*on_gone)(struct net_request *request))
+{
+    request->user = user;
+    request->on_gone = on_gone;
+}
+
+void net_respond(struct net_request *request, const struct net_response *response)
+{
+    struct conn *conn = request->conn;
+
+    FM_ASSERT(request->delivered && !request->answered);
+    request->answered = true;
+    conn->unanswered_count--;
+    if (request->view.is_h2)
+        conn_h2_respond(request, response);
+    else
+        conn_h1_respond(request, response);
+    if (conn_is_open(conn))
+        conn_wake(conn);
+    else
+        conn_maybe_free(conn);
+}

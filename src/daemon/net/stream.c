@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A byte stream to a server on libuv.
+ *
+ *   LOOKING UP --> CONNECTING --> OPEN --> ENDED        free: any --> CLOSING, released in on_close
+ *
+ * Writes try the socket at once and leave the rest to libuv.  The completion of a write that went
+ * out at once is reported from the next turn of the loop, so that a caller never re-enters itself.
+ */
+#include "fermata/net_stream.h"
+
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <uv.h>
+
+#include "fermata/uv.h"
+
+#define STREAM_READ_BYTES FM_KIB(64)
+
+struct net_stream {
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } socket;
+    uv_idle_t soon; /* reports writes that were finished at once */
+    uv_getaddrinfo_t lookup;
+    uv_connect_t connect;
+    uv_write_t write;
+    const struct net_stream_events *events; /* borrowed */
+    void *self;
+    unsigned handle_count; /* open handles and the look-up under way */
+    bool is_looking, is_open, is_ended, is_freed;
+    uint16_t port;
+    uint8_t buffer[STREAM_READ_BYTES];
+};
+
+static void stream_release(struct net_stream *stream)
+{
+    if (--stream->handle_count == 0)
+        free(stream);
+}
+
+static void stream_on_close(uv_handle_t *handle)
+{
+    stream_release(handle->data);
+}
+
+static void stream_end(struct net_stream *stream, int status)
+{
+    if (stream->is_ended || stream->is_freed)
+        return;
+    int rc = !stream->is_open          ? FM_EUNAVAILABLE
+             : status == UV_EOF        ? FM_ECLOSED
+             : status == UV_ECONNRESET ? FM_ECLOSED
+             : status == UV_EPIPE      ? FM_ECLOSED
+             : status == UV_ENOMEM     ? FM_ENOMEM
+                                       : FM_EIO;
+    stream->is_ended = true;
+    uv_idle_stop(&stream->soon);
+    if (stream->is_open)
+        (void)uv_read_stop(&stream->socket.stream); /* cannot fail */
+    stream->events->on_end(stream->self, rc, uv_strerror(status));
+}
+
+static void stream_on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    struct net_stream *stream = handle->data;
+
+    (void)suggested;
+    *buf = uv_buf_init((char *)stream->buffer, sizeof stream->buffer);
+}
+
+static void stream_on_read(uv_stream_t *handle, ssize_t len, const uv_buf_t *buf)
+{
+    struct net_stream *stream = handle->data;
+
+    if (len < 0)
+        stream_end(stream, (int)len);
+    else if (len > 0 && !stream->is_ended)
+        stream->events->on_data(stream->self, fm_slice(buf->base, (size_t)len));
+}
+
+static void stream_on_connect(uv_connect_t *request, int status)
+{
+    struct net_stream *stream = FM_CONTAINER(request, struct net_stream, connect);
+
+    if (stream->is_freed)
+        return;
+    if (status == 0)
+        status = uv_read_start(&stream->socket.stream, stream_on_allocate, stream_on_read);
+    if (status < 0) {
+        stream_end(stream, status);
+        return;
+    }
+    stream->is_open = true;
+    stream->events->on_open(stream->self);
+}
+
+static int stream_connect(struct net_stream *stream, const struct sockaddr *address)
+{
+    int status = uv_tcp_connect(&stream->connect, &stream->socket.tcp, address, stream_on_connect);
+
+    if (status == 0)
+        (void)uv_tcp_nodelay(&stream->socket.tcp, 1); /* only slower without */
+    return status;
+}
+
+static void stream_on_lookup(uv_getaddrinfo_t *request, int status, struct addrinfo *addresses)
+{
+    struct net_stream *stream = FM_CONTAINER(request, struct net_stream, lookup);
+
+    stream->is_looking = false;
+    if (!stream->is_freed) {
+        if (status == 0)
+            status = stream_connect(stream, addresses->ai_addr);
+        if (status < 0)
+            stream_end(stream, status);
+    }
+    uv_freeaddrinfo(addresses);
+    stream_release(stream);
+}
+
+/* Addresses at once, names through the resolver. */
+static int stream_resolve(struct net_stream *stream, uv_loop_t *loop, const char *host,
+                          uint16_t port)
+{
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    char service[8];
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = AF_UNSPEC};
+
+    if (uv_ip4_addr(host, port, &v4) == 0)
+        return stream_connect(stream, (struct sockaddr *)&v4);
+    if (uv_ip6_addr(host, port, &v6) == 0)
+        return stream_connect(stream, (struct sockaddr *)&v6);
+    (void)snprintf(service, sizeof service, "%u", port);
+    int status = uv_getaddrinfo(loop, &stream->lookup, stream_on_lookup, host, service, &hints);
+    if (status == 0) {
+        stream->handle_count++;
+        stream->is_looking = true;
+    }
+    return status;
+}
+
+static int stream_init_handles(struct net_stream *stream, uv_loop_t *loop, bool is_unix)
+{
+    int status = is_unix ? uv_pipe_init(loop, &stream->socket.pipe, 0)
+                         : uv_tcp_init(loop, &stream->socket.tcp);
+    if (status < 0)
+        return FM_ENOMEM;
+    (void)uv_idle_init(loop, &stream->soon); /* cannot fail */
+    stream->socket.handle.data = stream->soon.data = stream;
+    stream->handle_count = 2;
+    return FM_OK;
+}
+
+int net_stream_open(struct net_stream **ret_stream, struct platform *platform,
+                    const struct net_endpoint *endpoint, const struct net_stream_events *events,
+                    void *self)
+{
+    uv_loop_t *loop = uv_platform_loop(platform);
+    struct net_stream *stream = calloc(1, sizeof *stream);
+
+    if (!stream)
+        return FM_ENOMEM;
+    stream->events = events;
+    stream->self = self;
+    int rc = stream_init_handles(stream, loop, endpoint->is_unix);
+    if (rc < 0) {
+        free(stream);
+        return rc;
+    }
+    if (endpoint->is_unix) {
+        *ret_stream = stream;
+        uv_pipe_connect(&stream->connect, &stream->socket.pipe, endpoint->host, stream_on_connect);
+        return FM_OK;
+    }
+    int status = stream_resolve(stream, loop, *endpoint->host ? endpoint->host : "127.0.0.1",
+                                endpoint->port);
+    if (status < 0) {
+        net_stream_free(stream);
+        return FM_EUNAVAILABLE;
+    }
+    *ret_stream = stream;
+    return FM_OK;
+}
+
+static void stream_on_soon(uv_idle_t *idle)
+{
+    struct net_stream *stream = idle->data;
+
+    uv_idle_stop(idle);
+    if (!stream->is_ended && !stream->is_freed)
+        stream->events->on_written(stream->self);
+}
+
+static void stream_on_write(uv_write_t *request, int status)
+{
+    struct net_stream *stream = FM_CONTAINER(request, struct net_stream, write);
+
+    if (stream->is_freed || stream->is_ended)
+        return;
+    if (status < 0)
+        stream_end(stream, status);
+    else
+        stream->events->on_written(stream->self);
+}
+
+/* Drops the first len bytes of the buffers; returns how many buffers are left. */
+static unsigned stream_skip(uv_buf_t *buffers, unsigned count, size_t len)
+{
+    unsigned skipped = 0;
+
+    while (skipped < count && len >= buffers[skipped].len)
+        len -= buffers[skipped++].len;
+    memmove(buffers, buffers + skipped, (count - skipped) * sizeof *buffers);
+    count -= skipped;
+    if (count && len) {
+        buffers[0].base += len;
+        buffers[0].len -= len;
+    }
+    return count;
+}
+
+void net_stream_write(struct net_stream *stream, const struct fm_slice *slices, size_t count)
+{
+    uv_buf_t buffers[NET_STREAM_SLICES_MAX] = {0};
+    unsigned left = (unsigned)count;
+
+    FM_ASSERT(count <= NET_STREAM_SLICES_MAX && stream->is_open && !stream->is_freed);
+    if (stream->is_ended)
+        return;
+    for (size_t i = 0; i < count; i++)
+        buffers[i] = uv_buf_init((char *)(uintptr_t)slices[i].ptr, (unsigned)slices[i].len);
+    int sent = uv_try_write(&stream->socket.stream, buffers, left);
+    if (sent > 0)
+        left = stream_skip(buffers, left, (size_t)sent);
+    if (!left) {
+        uv_idle_start(&stream->soon, stream_on_soon);
+        return;
+    }
+    /* An error other than "not now" shows up again, in the callback. */
+    if (uv_write(&stream->write, &stream->socket.stream, buffers, left, stream_on_write) < 0)
+        uv_idle_start(&stream->soon, stream_on_soon); /* no memory: the reader will see the end */
+}
+
+struct net_stream *net_stream_free(struct net_stream *stream)
+{
+    if (!stream || stream->is_freed)
+        return NULL;
+    stream->is_freed = true;
+    if (stream->is_looking)
+        (void)uv_cancel((uv_req_t *)&stream->lookup); /* too late is fine: it ends by itself */
+    uv_close(&stream->socket.handle, stream_on_close);
+    uv_close((uv_handle_t *)&stream->soon, stream_on_close);
+    return NULL;
+}
