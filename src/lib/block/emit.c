@@ -1,0 +1,660 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Columns out of sorted rows.
+ *
+ * The leaves are written in groups, in the order of the schema, and the rows are walked once per
+ * group: only one group's pages are in memory.  All columns cut their pages behind the same rows.
+ *
+ * Levels: trace 0, resource 1, scope 2, span 3, attribute, event or link 4, ... ; an element's
+ * first entry takes the repetition level of its parent, an empty list is one entry at the parent's
+ * definition level. */
+#include "emit.h"
+
+#include <stdlib.h>
+
+enum { LEVEL_RESOURCE = 1, LEVEL_SCOPE = 2, LEVEL_SPAN = 3, LEVEL_PIECE = 4 };
+
+/* Rows are scattered over the heap: ask for them this many spans ahead. */
+#define EMIT_PREFETCH 12
+
+uint32_t emit_dictionary_index(struct emit *emit, struct emit_column *column, uint32_t string)
+{
+    uint32_t index = column->map[string];
+    if (FM_UNLIKELY(!index)) {
+        index = pq_dictionary_add(column->chunk, intern_get(&emit->builder->strings, string)) + 1;
+        column->map[string] = index;
+    }
+    return index - 1;
+}
+
+static inline void emit_string(struct emit *emit, unsigned leaf, unsigned rep, uint32_t string)
+{
+    struct emit_column *column = &emit->columns[leaf];
+    if (column->map)
+        pq_put_index(column->chunk, rep, emit_dictionary_index(emit, column, string));
+    else
+        pq_put_bytes(column->chunk, rep, intern_get(&emit->builder->strings, string));
+}
+
+static inline void emit_null(struct emit *emit, unsigned leaf, unsigned rep, unsigned def)
+{
+    pq_put_null(emit->columns[leaf].chunk, rep, def);
+}
+static inline void emit_i32(struct emit *emit, unsigned leaf, unsigned rep, int32_t value)
+{
+    pq_put_i32(emit->columns[leaf].chunk, rep, value);
+}
+static inline void emit_i64(struct emit *emit, unsigned leaf, unsigned rep, uint64_t value)
+{
+    pq_put_i64(emit->columns[leaf].chunk, rep, (int64_t)value);
+}
+
+/* ---- attributes ---- */
+
+/* Whether the attribute has a column of its own: it must then be there and nowhere else. */
+static inline bool emit_is_static(enum emit_owner owner, uint32_t member)
+{
+    uint32_t key = member >> ROW_KIND_BITS, kind = member & ((1u << ROW_KIND_BITS) - 1);
+    if (FM_LIKELY(key >= STRING_KNOWN_COUNT || owner == OWNER_OTHER))
+        return false;
+    if (owner == OWNER_RESOURCE)
+        return kind == ROW_STRING && key >= STRING_SERVICE_NAME && key < STRING_HTTP_METHOD;
+    return key == STRING_HTTP_STATUS
+               ? kind == ROW_INT
+               : kind == ROW_STRING && (key == STRING_HTTP_METHOD || key == STRING_HTTP_URL);
+}
+
+static const uint8_t *emit_scalar(struct emit *emit, unsigned first, unsigned rep, unsigned kind,
+                                  const uint8_t *ptr)
+{
+    uint64_t number;
+    double real;
+    switch (kind) {
+    case ROW_STRING:
+        ptr = row_get(ptr, &number);
+        emit_string(emit, first + ATTRIBUTE_STRING, rep, (uint32_t)number);
+        return ptr;
+    case ROW_INT:
+        ptr = row_get(ptr, &number);
+        emit_i64(emit, first + ATTRIBUTE_INT, rep, (uint64_t)row_unzigzag(number));
+        return ptr;
+    case ROW_DOUBLE:
+        memcpy(&real, ptr, sizeof real);
+        pq_put_double(emit->columns[first + ATTRIBUTE_DOUBLE].chunk, rep, real);
+        return ptr + 8;
+    default:
+        pq_put_bool(emit->columns[first + ATTRIBUTE_BOOL].chunk, rep, *ptr != 0);
+        return ptr + 1;
+    }
+}
+
+/* Arrays and what only JSON can hold. */
+static const uint8_t *emit_odd_value(struct emit *emit, unsigned first, unsigned rep,
+                                     unsigned level, unsigned kind, const uint8_t *ptr)
+{
+    uint64_t count = 0;
+    unsigned element = ROW_UNSUPPORTED;
+    if (kind == ROW_ARRAY) {
+        element = *ptr++;
+        ptr = row_get(ptr, &count);
+    }
+    for (unsigned i = ROW_STRING; i <= ROW_BOOL; i++)
+        if (i != element || !count)
+            emit_null(emit, first + ATTRIBUTE_STRING + i, rep, level);
+    for (uint64_t i = 0; i < count; i++)
+        ptr = emit_scalar(emit, first, i ? level + 1 : rep, element, ptr);
+    if (kind == ROW_ARRAY) {
+        emit_null(emit, first + ATTRIBUTE_UNSUPPORTED, rep, level);
+        return ptr;
+    }
+    uint32_t text;
+    ptr = row_get_u32(ptr, &text);
+    emit_string(emit, first + ATTRIBUTE_UNSUPPORTED, rep, text);
+    return ptr;
+}
+
+static const uint8_t *emit_skip_values(const struct emit *emit, uint32_t shape,
+                                       const uint8_t *ptr)
+{
+    struct fm_slice members = intern_get(&emit->builder->shapes, shape);
+    for (size_t at = 0; at < members.len; at += 4)
+        ptr = row_skip_value(ptr, builder_load_u32(members.ptr + at) &
+                                      ((1u << ROW_KIND_BITS) - 1));
+    return ptr;
+}
+
+/* count equal nulls of which the first has its parent's repetition level. */
+static inline void emit_nulls(struct emit *emit, unsigned leaf, unsigned rep, unsigned level,
+                              unsigned def, uint32_t count)
+{
+    if (rep != level && count) {
+        pq_put_null(emit->columns[leaf].chunk, rep, def);
+        count--;
+    }
+    pq_put_nulls(emit->columns[leaf].chunk, level, def, count);
+}
+
+/* Attributes of which all are scalars: a leaf that no attribute uses gets its nulls at once. */
+static const uint8_t *emit_plain_attributes(struct emit *emit, unsigned first, unsigned rep,
+                                            unsigned level, enum emit_owner owner,
+                                            struct fm_slice members,
+                                            const struct emit_shape *facts, const uint8_t *ptr)
+{
+    unsigned entry_rep = rep;
+    for (size_t at = 0; at < members.len; at += 4) {
+        uint32_t member = builder_load_u32(members.ptr + at);
+        unsigned kind = member & ((1u << ROW_KIND_BITS) - 1);
+        if (FM_UNLIKELY(emit_is_static(owner, member))) {
+            ptr = row_skip_value(ptr, kind);
+            continue;
+        }
+        emit_string(emit, first + ATTRIBUTE_KEY, entry_rep, member >> ROW_KIND_BITS);
+        for (unsigned others = facts->kinds & ~(1u << kind); others; others &= others - 1)
+            emit_null(emit, first + ATTRIBUTE_STRING + (unsigned)__builtin_ctz(others), entry_rep,
+                      level);
+        ptr = emit_scalar(emit, first, entry_rep, kind, ptr);
+        entry_rep = level;
+    }
+    for (unsigned i = ROW_STRING; i <= ROW_BOOL; i++)
+        if (!(facts->kinds >> i & 1))
+            emit_nulls(emit, first + ATTRIBUTE_STRING + i, rep, level, level, facts->count);
+    pq_put_bool(emit->columns[first + ATTRIBUTE_IS_ARRAY].chunk, rep, false);
+    pq_put_bools(emit->columns[first + ATTRIBUTE_IS_ARRAY].chunk, level, false, facts->count - 1);
+    emit_nulls(emit, first + ATTRIBUTE_UNSUPPORTED, rep, level, level, facts->count);
+    return ptr;
+}
+
+/* The generic attributes of a shape into the seven leaves at first; level: of one attribute.
+ * Returns the end of the values. */
+static const uint8_t *emit_attributes(struct emit *emit, unsigned first, unsigned rep,
+                                      unsigned level, enum emit_owner owner, uint32_t shape,
+                                      const uint8_t *ptr)
+{
+    struct fm_slice members = intern_get(&emit->builder->shapes, shape);
+    const struct emit_shape *facts = &emit->shapes[owner][shape];
+    emit->census->attribute_count += facts->count;
+    if (!facts->count) {
+        for (unsigned i = 0; i < ATTRIBUTE_LEAVES; i++)
+            emit_null(emit, first + i, rep, level - 1);
+        return members.len ? emit_skip_values(emit, shape, ptr) : ptr;
+    }
+    if (FM_LIKELY(!facts->has_odd))
+        return emit_plain_attributes(emit, first, rep, level, owner, members, facts, ptr);
+    for (size_t at = 0; at < members.len; at += 4) {
+        uint32_t member = builder_load_u32(members.ptr + at);
+        unsigned kind = member & ((1u << ROW_KIND_BITS) - 1);
+        if (emit_is_static(owner, member)) {
+            ptr = row_skip_value(ptr, kind);
+            continue;
+        }
+        emit_string(emit, first + ATTRIBUTE_KEY, rep, member >> ROW_KIND_BITS);
+        pq_put_bool(emit->columns[first + ATTRIBUTE_IS_ARRAY].chunk, rep, kind == ROW_ARRAY);
+        if (kind > ROW_BOOL) {
+            ptr = emit_odd_value(emit, first, rep, level, kind, ptr);
+        } else {
+            for (unsigned i = ROW_STRING; i <= ROW_BOOL; i++)
+                if (i != kind)
+                    emit_null(emit, first + ATTRIBUTE_STRING + i, rep, level);
+            ptr = emit_scalar(emit, first, rep, kind, ptr);
+            emit_null(emit, first + ATTRIBUTE_UNSUPPORTED, rep, level);
+        }
+        rep = level;
+    }
+    return ptr;
+}
+
+/* ---- walking the rows of a trace ---- */
+
+struct emit_walk {
+    const uint8_t *const *rows;
+    uint64_t at, end, all_end;
+    uint32_t resource, scope;
+    unsigned rep; /* of the row at hand */
+    struct row row;
+};
+
+static struct emit_walk emit_walk_begin(const struct emit *emit, const struct sorted_trace *trace)
+{
+    return (struct emit_walk){
+        .rows = emit->sorted->rows,
+        .at = trace->first,
+        .end = trace->first + trace->span_count,
+        .all_end = emit->sorted->span_count,
+        .rep = 0,
+        .resource = UINT32_MAX,
+    };
+}
+
+static inline bool emit_walk_next(const struct emit *emit, struct emit_walk *walk)
+{
+    if (walk->at == walk->end)
+        return false;
+    if (FM_LIKELY(walk->at + EMIT_PREFETCH < walk->all_end)) {
+        __builtin_prefetch(walk->rows[walk->at + EMIT_PREFETCH]);
+        __builtin_prefetch(walk->rows[walk->at + EMIT_PREFETCH] + 64);
+    }
+    bool first = walk->resource == UINT32_MAX;
+    uint32_t resource, scope;
+    row_read(walk->rows[walk->at++], emit->builder->base_ns, &walk->row);
+    builder_group(emit->builder, walk->row.group, &resource, &scope);
+    if (first)
+        walk->rep = 0;
+    else if (resource != walk->resource)
+        walk->rep = LEVEL_RESOURCE;
+    else
+        walk->rep = scope != walk->scope ? LEVEL_SCOPE : LEVEL_SPAN;
+    walk->resource = resource;
+    walk->scope = scope;
+    return true;
+}
+
+/* ---- the groups ---- */
+
+static void emit_resource_group(struct emit *emit, const struct sorted_trace *trace)
+{
+    const struct block_builder *builder = emit->builder;
+    struct emit_walk walk = emit_walk_begin(emit, trace);
+    while (emit_walk_next(emit, &walk)) {
+        if (walk.rep > LEVEL_RESOURCE)
+            continue;
+        unsigned rep = walk.rep;
+        uint32_t dropped, shape;
+        const uint8_t *ptr = builder->resources.entries[walk.resource].ptr;
+        ptr = row_get_u32(ptr, &dropped);
+        ptr = row_get_u32(ptr, &shape);
+        (void)emit_attributes(emit, LEAF_RESOURCE_ATTRIBUTES, rep, LEVEL_RESOURCE + 1,
+                              OWNER_RESOURCE, shape, ptr);
+        emit_i32(emit, LEAF_RESOURCE_DROPPED, rep, (int32_t)dropped);
+
+        uint32_t found[1 + SCHEMA_RESOURCE_STATICS] = {0}; /* string + 1; the last one wins */
+        struct fm_slice members = intern_get(&builder->shapes, shape);
+        for (size_t at = 0; at < members.len; at += 4) {
+            uint32_t member = builder_load_u32(members.ptr + at), string;
+            if (emit_is_static(OWNER_RESOURCE, member)) {
+                (void)row_get_u32(ptr, &string);
+                found[(member >> ROW_KIND_BITS) - STRING_SERVICE_NAME] = string + 1;
+            }
+            ptr = row_skip_value(ptr, member & ((1u << ROW_KIND_BITS) - 1));
+        }
+        emit_string(emit, LEAF_RESOURCE_SERVICE, rep, found[0] ? found[0] - 1 : STRING_EMPTY);
+        emit->census->attribute_count += found[0] && found[0] - 1 != STRING_EMPTY;
+        for (unsigned i = 0; i < SCHEMA_RESOURCE_STATICS; i++) {
+            emit->census->attribute_count += found[1 + i] != 0;
+            if (found[1 + i])
+                emit_string(emit, LEAF_RESOURCE_STATIC + i, rep, found[1 + i] - 1);
+            else
+                emit_null(emit, LEAF_RESOURCE_STATIC + i, rep, LEVEL_RESOURCE);
+        }
+        for (unsigned i = 0; i < SCHEMA_DEDICATED; i++)
+            emit_null(emit, LEAF_RESOURCE_DEDICATED + i, rep, LEVEL_RESOURCE);
+    }
+}
+
+static void emit_scope_group(struct emit *emit, const struct sorted_trace *trace)
+{
+    struct emit_walk walk = emit_walk_begin(emit, trace);
+    while (emit_walk_next(emit, &walk)) {
+        if (walk.rep > LEVEL_SCOPE)
+            continue;
+        uint32_t name, version, dropped, shape;
+        const uint8_t *ptr = emit->builder->scopes.entries[walk.scope].ptr;
+        ptr = row_get_u32(ptr, &name);
+        ptr = row_get_u32(ptr, &version);
+        ptr = row_get_u32(ptr, &dropped);
+        ptr = row_get_u32(ptr, &shape);
+        emit_string(emit, LEAF_SCOPE_NAME, walk.rep, name);
+        emit_string(emit, LEAF_SCOPE_VERSION, walk.rep, version);
+        (void)emit_attributes(emit, LEAF_SCOPE_ATTRIBUTES, walk.rep, LEVEL_SCOPE + 1, OWNER_OTHER,
+                              shape, ptr);
+        emit_i32(emit, LEAF_SCOPE_DROPPED, walk.rep, (int32_t)dropped);
+    }
+}
+
+static void emit_number_trace(struct emit *emit, const struct sorted_trace *trace)
+{
+    struct nested *nested = emit->nested;
+    struct emit_walk walk = emit_walk_begin(emit, trace);
+    if (nested_reserve(nested, trace->span_count) < 0) {
+        emit->rc = FM_ENOMEM;
+        nested->span_count = 0;
+        return;
+    }
+    for (uint32_t i = 0; emit_walk_next(emit, &walk); i++) {
+        struct nested_span *span = &nested->spans[i];
+        span->id = fm_load_le64(walk.row.id);
+        span->is_root = !walk.row.parent;
+        span->parent = walk.row.parent ? fm_load_le64(walk.row.parent) : 0;
+        span->kind = (uint64_t)walk.row.kind < 255 ? (uint8_t)walk.row.kind : 255;
+        (void)nested_enter(nested, i);
+    }
+    (void)nested_number(nested);
+}
+
+static void emit_span_group(struct emit *emit, const struct sorted_trace *trace)
+{
+    emit_number_trace(emit, trace);
+    if (emit->rc < 0)
+        return;
+    struct emit_walk walk = emit_walk_begin(emit, trace);
+    for (uint32_t i = 0; emit_walk_next(emit, &walk); i++) {
+        const struct row *row = &walk.row;
+        const struct nested_span *numbers = &emit->nested->spans[i];
+        unsigned rep = walk.rep;
+        pq_put_bytes(emit->columns[LEAF_SPAN_ID].chunk, rep, fm_slice(row->id, 8));
+        pq_put_bytes(emit->columns[LEAF_SPAN_PARENT].chunk, rep,
+                     fm_slice(row->parent ? row->parent : row->id, row->parent ? 8 : 0));
+        emit_i32(emit, LEAF_SPAN_PARENT_LEFT, rep, numbers->parent_left);
+        emit_i32(emit, LEAF_SPAN_LEFT, rep, numbers->left);
+        emit_i32(emit, LEAF_SPAN_RIGHT, rep, numbers->right);
+        emit_string(emit, LEAF_SPAN_NAME, rep, row->name);
+        emit_i64(emit, LEAF_SPAN_KIND, rep, (uint64_t)row->kind);
+        emit_string(emit, LEAF_SPAN_STATE, rep, row->state);
+        emit_i64(emit, LEAF_SPAN_START, rep, row->start_ns);
+        emit_i64(emit, LEAF_SPAN_DURATION, rep, row->duration_ns);
+        emit_i64(emit, LEAF_SPAN_STATUS, rep, (uint64_t)row->status);
+        emit_string(emit, LEAF_SPAN_MESSAGE, rep, row->message);
+    }
+}
+
+static void emit_span_attribute_group(struct emit *emit, const struct sorted_trace *trace)
+{
+    struct emit_walk walk = emit_walk_begin(emit, trace);
+    while (emit_walk_next(emit, &walk)) {
+        (void)emit_attributes(emit, LEAF_SPAN_ATTRIBUTES, walk.rep, LEVEL_SPAN + 1, OWNER_SPAN,
+                              walk.row.shape, walk.row.values);
+        emit_i32(emit, LEAF_SPAN_DROPPED, walk.rep, (int32_t)walk.row.dropped_attributes);
+    }
+}
+
+/* Spans in a row that have nothing in the leaves first to last. */
+struct emit_run {
+    unsigned first, last;
+    unsigned rep;
+    uint32_t count;
+};
+
+static inline void emit_run_flush(struct emit *emit, struct emit_run *run)
+{
+    if (run->count)
+        for (unsigned leaf = run->first; leaf <= run->last; leaf++)
+            pq_put_nulls(emit->columns[leaf].chunk, run->rep, LEVEL_SPAN, run->count);
+    run->count = 0;
+}
+
+static inline void emit_run_add(struct emit *emit, struct emit_run *run, unsigned rep)
+{
+    if (rep != run->rep)
+        emit_run_flush(emit, run);
+    run->rep = rep;
+    run->count++;
+}
+
+static void emit_event_group(struct emit *emit, const struct sorted_trace *trace)
+{
+    struct emit_walk walk = emit_walk_begin(emit, trace);
+    struct emit_run run = {.first = LEAF_EVENT_TIME, .last = LEAF_EVENT_DROPPED};
+    while (emit_walk_next(emit, &walk)) {
+        emit_i32(emit, LEAF_SPAN_EVENTS_DROPPED, walk.rep, (int32_t)walk.row.dropped_events);
+        if (!(walk.row.flags & ROW_EVENTS)) {
+            emit_run_add(emit, &run, walk.rep);
+            continue;
+        }
+        emit_run_flush(emit, &run);
+        uint32_t count;
+        const uint8_t *ptr = row_get_u32(walk.row.tail, &count);
+        emit->census->event_count += count;
+        for (uint32_t i = 0; i < count; i++) {
+            unsigned rep = i ? LEVEL_PIECE : walk.rep;
+            uint64_t time_ns;
+            uint32_t name, dropped, shape;
+            ptr = row_get(ptr, &time_ns);
+            ptr = row_get_u32(ptr, &name);
+            ptr = row_get_u32(ptr, &dropped);
+            ptr = row_get_u32(ptr, &shape);
+            emit_i64(emit, LEAF_EVENT_TIME, rep, time_ns);
+            emit_string(emit, LEAF_EVENT_NAME, rep, name);
+            ptr = emit_attributes(emit, LEAF_EVENT_ATTRIBUTES, rep, LEVEL_PIECE + 1, OWNER_OTHER,
+                                  shape, ptr);
+            emit_i32(emit, LEAF_EVENT_DROPPED, rep, (int32_t)dropped);
+        }
+    }
+    emit_run_flush(emit, &run);
+}
+
+const uint8_t *emit_links_of(const struct emit *emit, const struct row *row)
+{
+    const uint8_t *ptr = row->tail;
+    uint32_t count = 0, number, shape;
+    if (!(row->flags & ROW_LINKS))
+        return NULL;
+    if (row->flags & ROW_EVENTS)
+        ptr = row_get_u32(ptr, &count);
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t time_ns;
+        ptr = row_get(ptr, &time_ns);
+        ptr = row_get_u32(ptr, &number);
+        ptr = row_get_u32(ptr, &number);
+        ptr = row_get_u32(ptr, &shape);
+        ptr = emit_skip_values(emit, shape, ptr);
+    }
+    return ptr;
+}
+
+const uint8_t *emit_read_link(const uint8_t *ptr, struct emit_link *ret_link)
+{
+    uint64_t len;
+    ptr = row_get(ptr, &len);
+    ret_link->trace = fm_slice(ptr, len);
+    ptr = row_get(ptr + len, &len);
+    ret_link->span = fm_slice(ptr, len);
+    ptr = row_get_u32(ptr + len, &ret_link->state);
+    ptr = row_get_u32(ptr, &ret_link->dropped);
+    return row_get_u32(ptr, &ret_link->shape);
+}
+
+static void emit_link_group(struct emit *emit, const struct sorted_trace *trace)
+{
+    struct emit_walk walk = emit_walk_begin(emit, trace);
+    struct emit_run run = {.first = LEAF_LINK_TRACE, .last = LEAF_LINK_DROPPED};
+    while (emit_walk_next(emit, &walk)) {
+        emit_i32(emit, LEAF_SPAN_LINKS_DROPPED, walk.rep, (int32_t)walk.row.dropped_links);
+        const uint8_t *ptr = emit_links_of(emit, &walk.row);
+        if (!ptr) {
+            emit_run_add(emit, &run, walk.rep);
+            continue;
+        }
+        emit_run_flush(emit, &run);
+        uint32_t count;
+        ptr = row_get_u32(ptr, &count);
+        emit->census->link_count += count;
+        for (uint32_t i = 0; i < count; i++) {
+            unsigned rep = i ? LEVEL_PIECE : walk.rep;
+            struct emit_link link;
+            ptr = emit_read_link(ptr, &link);
+            pq_put_bytes(emit->columns[LEAF_LINK_TRACE].chunk, rep, link.trace);
+            pq_put_bytes(emit->columns[LEAF_LINK_SPAN].chunk, rep, link.span);
+            emit_string(emit, LEAF_LINK_STATE, rep, link.state);
+            ptr = emit_attributes(emit, LEAF_LINK_ATTRIBUTES, rep, LEVEL_PIECE + 1, OWNER_OTHER,
+                                  link.shape, ptr);
+            emit_i32(emit, LEAF_LINK_DROPPED, rep, (int32_t)link.dropped);
+        }
+    }
+    emit_run_flush(emit, &run);
+}
+
+/* The span's own columns, which some attribute of its shape has. */
+static void emit_statics(struct emit *emit, const struct emit_walk *walk)
+{
+    uint64_t found[SCHEMA_SPAN_STATICS] = {0}; /* the last one wins */
+    unsigned present = 0;
+    const uint8_t *ptr = walk->row.values;
+    struct fm_slice members = intern_get(&emit->builder->shapes, walk->row.shape);
+    for (size_t at = 0; at < members.len; at += 4) {
+        uint32_t member = builder_load_u32(members.ptr + at);
+        if (emit_is_static(OWNER_SPAN, member)) {
+            unsigned which = (member >> ROW_KIND_BITS) - STRING_HTTP_METHOD;
+            (void)row_get(ptr, &found[which]);
+            present |= 1u << which;
+        }
+        ptr = row_skip_value(ptr, member & ((1u << ROW_KIND_BITS) - 1));
+    }
+    for (unsigned i = 0; i < SCHEMA_SPAN_STATICS; i++) {
+        unsigned leaf = LEAF_SPAN_STATIC + i;
+        if (!(present >> i & 1))
+            emit_null(emit, leaf, walk->rep, LEVEL_SPAN);
+        else if (leaf == LEAF_HTTP_STATUS)
+            emit_i64(emit, leaf, walk->rep, (uint64_t)row_unzigzag(found[i]));
+        else
+            emit_string(emit, leaf, walk->rep, (uint32_t)found[i]);
+    }
+    emit->census->attribute_count += (unsigned)__builtin_popcount(present);
+}
+
+static void emit_static_group(struct emit *emit, const struct sorted_trace *trace)
+{
+    struct emit_walk walk = emit_walk_begin(emit, trace);
+    struct emit_run run = {.first = LEAF_SPAN_STATIC, .last = LEAF_HTTP_STATUS};
+    struct emit_run dedicated = {.first = LEAF_SPAN_DEDICATED, .last = LEAF_COUNT - 1};
+    while (emit_walk_next(emit, &walk)) {
+        emit_run_add(emit, &dedicated, walk.rep);
+        if (!emit->shapes[OWNER_SPAN][walk.row.shape].has_static) {
+            emit_run_add(emit, &run, walk.rep);
+            continue;
+        }
+        emit_run_flush(emit, &run);
+        emit_statics(emit, &walk);
+    }
+    emit_run_flush(emit, &run);
+    emit_run_flush(emit, &dedicated);
+}
+
+/* ---- driving ---- */
+
+static const struct emit_group {
+    unsigned first, end;
+    void (*trace)(struct emit *emit, const struct sorted_trace *trace);
+} emit_groups[] = {
+    {LEAF_TRACE_ID, LEAF_RESOURCE_ATTRIBUTES, emit_trace_group},
+    {LEAF_RESOURCE_ATTRIBUTES, LEAF_SCOPE_NAME, emit_resource_group},
+    {LEAF_SCOPE_NAME, LEAF_SPAN_ID, emit_scope_group},
+    {LEAF_SPAN_ID, LEAF_SPAN_ATTRIBUTES, emit_span_group},
+    {LEAF_SPAN_ATTRIBUTES, LEAF_EVENT_TIME, emit_span_attribute_group},
+    {LEAF_EVENT_TIME, LEAF_LINK_TRACE, emit_event_group},
+    {LEAF_LINK_TRACE, LEAF_SPAN_STATIC, emit_link_group},
+    {LEAF_SPAN_STATIC, LEAF_COUNT, emit_static_group},
+};
+
+static void emit_columns_free(struct emit *emit)
+{
+    for (unsigned leaf = 0; leaf < LEAF_COUNT; leaf++) {
+        emit->columns[leaf].chunk = pq_chunk_free(emit->columns[leaf].chunk);
+        free(fm_take(emit->columns[leaf].map));
+    }
+}
+
+/* What would only grow, or stay as it is, by compression. */
+static bool emit_is_dense(unsigned leaf)
+{
+    return leaf == LEAF_TRACE_ID || leaf == LEAF_SPAN_ID;
+}
+
+static int emit_columns_new(struct emit *emit, const struct emit_group *group)
+{
+    const struct block_options *options = &emit->builder->options;
+    for (unsigned leaf = group->first; leaf < group->end; leaf++) {
+        struct emit_column *column = &emit->columns[leaf];
+        struct pq_choice choice = {
+            .encoding = (uint8_t)schema_v4_encoding((enum schema_leaf)leaf),
+            .codec = emit_is_dense(leaf) ? CODEC_NONE : options->codec,
+            .level = options->codec_level,
+        };
+        const struct pq_leaf *levels = &emit->leaves[leaf];
+        int rc = pq_chunk_new(&column->chunk, (enum pq_type)levels->type, levels->rep_max,
+                              levels->def_max, &choice, 1);
+        if (rc < 0)
+            return rc;
+        if (choice.codec == options->codec)
+            pq_chunk_share_encoder(column->chunk, emit->encoder);
+        if (choice.encoding != PQ_RLE_DICTIONARY)
+            continue;
+        column->map = calloc(emit->builder->strings.count, sizeof *column->map);
+        if (!column->map)
+            return FM_ENOMEM;
+    }
+    return FM_OK;
+}
+
+static int emit_group_write(struct emit *emit, const struct emit_group *group, uint32_t first,
+                            uint32_t count, struct pq_writer *writer)
+{
+    uint32_t row_count = 0;
+    uint64_t span_count = 0;
+    int rc = emit_columns_new(emit, group);
+    for (uint32_t i = 0; rc == FM_OK && i < count; i++) {
+        const struct sorted_trace *trace = &emit->sorted->traces[first + i];
+        group->trace(emit, trace);
+        rc = emit->rc;
+        row_count++;
+        span_count += trace->span_count;
+        if (span_count < emit->builder->options.page_span_target && i + 1 < count)
+            continue;
+        for (unsigned leaf = group->first; leaf < group->end; leaf++)
+            pq_chunk_cut(emit->columns[leaf].chunk, row_count);
+        row_count = 0;
+        span_count = 0;
+    }
+    for (unsigned leaf = group->first; rc == FM_OK && leaf < group->end; leaf++) {
+        rc = pq_writer_append(writer, emit->columns[leaf].chunk);
+        emit->columns[leaf].chunk = pq_chunk_free(emit->columns[leaf].chunk);
+        free(fm_take(emit->columns[leaf].map));
+    }
+    return rc;
+}
+
+static int emit_shapes_init(struct emit *emit)
+{
+    const struct intern *shapes = &emit->builder->shapes;
+    for (unsigned owner = 0; owner < OWNER_COUNT; owner++) {
+        emit->shapes[owner] = calloc(shapes->count + 1, sizeof *emit->shapes[owner]);
+        if (!emit->shapes[owner])
+            return FM_ENOMEM;
+        for (uint32_t shape = 0; shape < shapes->count; shape++) {
+            struct emit_shape *facts = &emit->shapes[owner][shape];
+            struct fm_slice members = intern_get(shapes, shape);
+            for (size_t at = 0; at < members.len; at += 4) {
+                uint32_t member = builder_load_u32(members.ptr + at);
+                unsigned kind = member & ((1u << ROW_KIND_BITS) - 1);
+                if (emit_is_static((enum emit_owner)owner, member)) {
+                    facts->has_static = true;
+                    continue;
+                }
+                facts->count++;
+                facts->kinds |= (uint8_t)(1u << kind);
+                facts->has_odd |= kind > ROW_BOOL;
+            }
+        }
+    }
+    return FM_OK;
+}
+
+int builder_emit(const struct block_builder *builder, const struct sorted *sorted,
+                 struct nested *nested, uint32_t first, uint32_t count,
+                 struct pq_writer *writer, struct block_census *census)
+{
+    struct emit emit = {
+        .builder = builder, .sorted = sorted, .nested = nested, .census = census};
+    schema_v4_leaves(emit.leaves);
+    int rc = codec_encoder_new(&emit.encoder, (enum codec)builder->options.codec,
+                               builder->options.codec_level);
+    if (rc == FM_OK)
+        rc = emit_facts_init(&emit);
+    if (rc == FM_OK)
+        rc = emit_shapes_init(&emit);
+    for (size_t i = 0; rc == FM_OK && i < FM_COUNT(emit_groups); i++)
+        rc = emit_group_write(&emit, &emit_groups[i], first, count, writer);
+    emit_columns_free(&emit);
+    emit_facts_fini(&emit);
+    for (unsigned owner = 0; owner < OWNER_COUNT; owner++)
+        free(emit.shapes[owner]);
+    codec_encoder_free(emit.encoder);
+    return rc;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* intern - byte strings to dense numbers, and the memory account of a builder.
+ *
+ * Numbers count up in order of arrival, so nothing that is derived from them depends on the hash.
+ */
+#ifndef BLOCK_INTERN_H
+#define BLOCK_INTERN_H
+
+#include "fermata/base.h"
+
+/* What a builder may hold.  Failures stick in rc: FM_ENOMEM, or FM_ELIMIT at the limit. */
+struct pool {
+    size_t used_bytes;
+    size_t bytes_max;
+    int rc;
+};
+void *pool_alloc(struct pool *pool, size_t size);
+void *pool_realloc(struct pool *pool, void *ptr, size_t old_size, size_t size);
+void pool_release(struct pool *pool, void *ptr, size_t size);
+
+/* Bytes that never move, in the order they came. */
+struct heap_chunk {
+    struct heap_chunk *next;
+    size_t size, used;
+    uint8_t bytes[];
+};
+struct heap {
+    struct pool *pool; /* borrowed */
+    struct heap_chunk *first, *last;
+};
+void heap_init(struct heap *heap, struct pool *pool);
+void heap_fini(struct heap *heap);
+/* NULL: see pool->rc. */
+uint8_t *heap_put(struct heap *heap, const void *bytes, size_t len);
+struct heap_mark {
+    struct heap_chunk *last;
+    size_t used;
+};
+struct heap_mark heap_mark(const struct heap *heap);
+void heap_rewind(struct heap *heap, struct heap_mark mark);
+
+struct intern_entry {
+    const uint8_t *ptr;
+    uint32_t len;
+    uint32_t hash;
+};
+struct intern {
+    struct heap heap;
+    uint64_t seed;
+    struct intern_entry *entries; /* owned */
+    uint32_t count;
+    uint32_t cap;
+    uint32_t *slots; /* owned; number + 1 */
+    uint32_t slot_count;
+};
+#define INTERN_NONE UINT32_MAX
+void intern_init(struct intern *intern, struct pool *pool, uint64_t seed);
+void intern_fini(struct intern *intern);
+/* The number of bytes, new or known; INTERN_NONE: see pool->rc. */
+uint32_t intern_put(struct intern *intern, struct fm_slice bytes);
+/* The number if known, else INTERN_NONE; *ret_hash for intern_add. */
+uint32_t intern_find(const struct intern *intern, struct fm_slice bytes, uint32_t *ret_hash);
+uint32_t intern_add(struct intern *intern, struct fm_slice bytes, uint32_t hash);
+static inline struct fm_slice intern_get(const struct intern *intern, uint32_t number)
+{
+    return fm_slice(intern->entries[number].ptr, intern->entries[number].len);
+}
+
+#endif
