@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of store share: the objects and who owns them.
+ *
+ *   open.c     start-up: lock, blocks, log, first segment; close
+ *   replay.c   the log's records back into the head
+ *   segment.c  files of the log: names, making, recycling
+ *   log.c      group commit: appends -> records -> disk -> done
+ *   head.c     tenants and the index over records that are not in a block yet
+ *   cover.c    which LSNs of a tenant are in blocks; local.json
+ *   cut.c      records -> block (machine);  build.c  the job behind it
+ *   blocks.c   the list of blocks, references, retention, quota
+ *   keep.c     housekeeping jobs: markers, deletions, recycling, fresh segments
+ *   read.c     snapshots and traces by id
+ *   status.c   status and metrics
+ *
+ * Everything here belongs to the loop's thread except what a job was handed: a job owns its plan
+ * until its done() ran.  Reference counts are plain numbers because only the loop changes them.
+ */
+#ifndef STORE_INTERNAL_H
+#define STORE_INTERNAL_H
+
+#include "fermata/bytes.h"
+#include "fermata/hash.h"
+#include "fermata/store.h"
+#include "fermata/units.h"
+#include "fermata/wal.h"
+
+#define STORE_PATH_BYTES 1024u
+#define STORE_TENANT_MAX 4096u      /* names are chosen by peers */
+#define STORE_SPARES 1u             /* segments kept ready beside the active one */
+#define STORE_RUN_BYTES FM_KIB(256) /* small appends of one tenant become one record */
+#define STORE_UNSYNCED_MAX FM_MIB(8)
+#define STORE_RETRY_NS (30 * FM_NS_PER_S)
+#define STORE_KEEP_NS (10 * FM_NS_PER_S)
+#define STORE_STALL_NS (10 * FM_NS_PER_S)
+
+/* ---- segment.c ---- */
+
+enum segment_state { SEG_READY, SEG_ACTIVE, SEG_CLOSED, SEG_GOING };
+
+struct segment { /* one file of the log */
+    struct fm_link link; /* store->segments by base LSN, store->spares, or a job's list */
+    struct fm_sm sm;
+    struct wal_segment header;
+    uint32_t name_epoch;    /* of the file's name; after a crash while recycling not the header's */
+    uint64_t name_sequence;
+    uint64_t file_bytes;
+    uint64_t end_offset;     /* behind the last record; the writer's while it runs */
+    uint32_t record_count;   /* records in the head */
+    uint32_t pins;           /* snapshots and cuts that may read it */
+    bool is_suspect;         /* a write or sync failed, or bytes were unreadable: never recycled */
+    bool has_unread;         /* damage was found in it: kept in quarantine/ when its time is over */
+    bool header_is_written;  /* with is_used */
+    struct pf_file *file;    /* owned; open while ready or active */
+};
+
+/* ---- head.c ---- */
+
+struct head_record { /* in a chunk; followed by its trace keys */
+    uint64_t lsn;
+    struct segment *segment;
+    uint64_t start_ns, end_ns;
+    uint64_t received_unix_ns;
+    uint32_t offset; /* in the segment's file */
+    uint32_t size;   /* on disk */
+    uint32_t span_count;
+    uint32_t payload_bytes;
+    uint32_t key_count;
+    bool is_dead; /* start-up only: a later copy of the same batch was found */
+    uint64_t keys[];
+};
+
+/* Records back to back.  Only appended to behind `used`, so that a reader who remembers how far it
+ * was filled needs no lock; what must change is changed in a copy while others hold it. */
+struct head_chunk {
+    uint32_t refs;
+    uint32_t used, capacity; /* bytes of data */
+    _Alignas(8) uint8_t data[];
+};
+
+struct head_part { /* of a chunk: bytes [begin, end) */
+    struct head_chunk *chunk;
+    uint32_t begin, end;
+};
+
+struct lsn_range {
+    uint64_t first, last; /* both included */
+};
+
+struct tenant {
+    char name[TENANT_LEN_MAX + 1];
+    struct head_part *parts; /* owned; oldest first */
+    size_t part_first, part_count, part_capacity;
+    uint64_t record_count, span_count;
+    uint64_t log_bytes;      /* of its records */
+    uint64_t memory_bytes;   /* of its chunks */
+    uint64_t oldest_ns;      /* monotonic; when the oldest record came, at the earliest */
+    uint64_t first_lsn, last_lsn; /* of the head, if record_count */
+    struct lsn_range *covered; /* owned; sorted, disjoint, not adjacent */
+    size_t covered_count, covered_capacity;
+    struct block_entry **blocks; /* owned array; by first LSN */
+    size_t block_count, block_capacity;
+    uint32_t cut_failures; /* in a row */
+    uint64_t cut_after_ns; /* not before */
+};
+
+/* ---- blocks.c ---- */
+
+struct block_open; /* read.c */
+
+struct block_entry {
+    struct store_block block;
+    struct fm_link link;   /* store->blocks by sealing time, or a list of doomed ones */
+    struct store *store;   /* borrowed */
+    struct tenant *tenant; /* borrowed */
+    uint32_t refs;         /* one is the list's */
+    uint64_t disk_bytes;
+    bool is_uploaded;
+    bool is_doomed; /* out of the list; the files go when the last reference goes */
+    _Atomic(struct block_open *) opened; /* owned; set by any reader, cleared only without refs */
+    _Atomic uint64_t used_count;         /* store->open_clock when last read */
+};
+
+/* ---- log.c ---- */
+
+enum log_state { LOG_IDLE, LOG_WRITING, LOG_FAILED, LOG_CLOSING, LOG_CLOSED };
+
+struct log_item {
+    struct store_append *append; /* borrowed until done */
+    struct tenant *tenant;
+};
+
+struct log_group { /* appends that are acknowledged together */
+    struct log_item *items; /* owned */
+    size_t count, capacity;
+    uint64_t *keys; /* owned; of all items in order */
+    size_t key_count, key_capacity;
+    uint64_t bytes;
+};
+
+struct log_entry { /* one record made of a run of appends */
+    struct tenant *tenant;
+    struct segment *segment;
+    size_t at; /* in kept */
+    uint64_t size, offset, lsn;
+    uint64_t published_lsn; /* 0: not in the head yet */
+    uint64_t start_ns, end_ns, received_unix_ns;
+    size_t key_first;
+    uint32_t key_count, span_count, payload_bytes, append_count;
+};
+
+struct log_writer { /* the WAL lane's job; its own between submit and done */
+    struct pf_job job;
+    struct store *store;
+    struct log_group *group;
+    struct codec_encoder *encoder;  /* owned, NULL without compression */
+    struct fm_buf joined;           /* payloads of a run */
+    struct fm_buf kept;             /* encoded records that no sync has covered yet */
+    struct log_entry *entries;      /* owned; of kept */
+    size_t entry_count, entry_capacity;
+    size_t entry_first_new;         /* this job's own */
+    struct segment *active;         /* in store->segments or used */
+    struct segment *fresh[STORE_SPARES + 1]; /* handed over, owned */
+    size_t fresh_count;
+    struct fm_link used;            /* segments put to use by this job, in order */
+    uint64_t next_lsn;
+    uint64_t batch_salt, batch_count;
+    bool wants_sync, wants_close;
+    bool must_rewrite; /* kept is in no trustworthy segment */
+    uint8_t header[WAL_HEADER_BYTES];
+    struct fm_buf seal;
+    /* results */
+    int rc;
+    bool is_disk_failure;
+    bool is_synced;
+    struct fm_why why;
+};
+
+struct log {
+    struct fm_sm sm;
+    struct log_group groups[3]; /* filling, being written, being answered */
+    struct log_group *filling, *writing, *answering;
+    struct fm_link refused;     /* store_append.link: answered on the next turn */
+    struct pf_timer refuse_timer, sync_timer, probe_timer;
+    bool refuse_timer_runs, sync_timer_runs;
+    bool wants_sync; /* at the next job */
+    struct log_writer writer;
+    uint64_t pending_bytes;
+    uint64_t submitted_ns;
+    unsigned handed_count; /* ready segments in the writer's hands */
+    uint64_t durable_lsn; /* records below it may be cut */
+    uint64_t last_lsn;    /* of the newest record in the head */
+};
+
+/* ---- cut.c, build.c ---- */
+
+/* What a reader holds of one tenant's head. */
+struct head_view {
+    struct head_part *parts; /* owned */
+    size_t part_count;
+    struct segment **segments; /* owned array; pinned */
+    size_t segment_count;
+};
+
+enum cut_state { CUT_IDLE, CUT_BUILDING };
+
+struct cut {
+    struct fm_sm sm;
+    struct pf_job job;
+    struct pf_timer timer;
+    struct store *store;
+    struct tenant *tenant;
+    struct head_view view;
+    uint64_t first_lsn; /* of the range that the block will cover */
+    uint64_t limit_lsn; /* no record above it */
+    uint64_t started_ns;
+    uint32_t failures; /* of this tenant before */
+    uint64_t timer_at_ns; /* 0: the timer does not run */
+    _Atomic bool is_cancelled;
+    /* results */
+    int rc;
+    struct fm_why why;
+    struct block_entry *entry; /* owned; NULL: nothing was left to put in a block */
+    uint64_t last_lsn;
+    bool is_partial; /* the view held more than went into the block */
+    uint64_t lost_records, lost_spans;
+    uint64_t build_ns;
+};
+
+struct flush { /* a caller of store_flush */
+    struct fm_link link;
+    uint64_t lsn; /* all records up to here */
+    void (*done)(void *self, int rc);
+    void *self;
+    int rc;
+};
+
+/* ---- keep.c ---- */
+
+enum keep_state { KEEP_IDLE, KEEP_RUNNING };
+
+struct marker { /* a caller of store_block_uploaded */
+    struct fm_link link;
+    struct block_entry *entry; /* holds a reference */
+    void (*done)(void *self, int rc);
+    void *self;
+    int rc;
+};
+
+struct tombstone { /* a deleted block whose coverage the log still needs */
+    struct fm_link link;
+    uint64_t last_lsn;
+    char path[512];
+};
+
+struct keep {
+    struct fm_sm sm;
+    struct pf_job job;
+    struct pf_timer timer;
+    struct store *store;
+    struct fm_link markers, markers_taken, markers_over; /* struct marker */
+    struct fm_link doomed, doomed_taken;         /* struct block_entry without references */
+    struct fm_link tombstones, tombstones_taken; /* struct tombstone */
+    struct fm_link going;                        /* struct segment: to recycle or unlink */
+    struct fm_link made;                         /* results: struct segment */
+    uint64_t log_begin_lsn;
+    uint64_t make_after_ns; /* after a failure: not before */
+    bool wants_probe;       /* at the next job */
+    bool is_due;            /* run at the next chance */
+    /* the job's plan and results */
+    unsigned wanted; /* fresh segments to make */
+    bool with_probe;
+    int segment_rc, probe_rc;
+    struct fm_why why;
+    struct pf_space space;
+    bool has_space;
+};
+
+/* ---- the store ---- */
+
+struct store_metrics {
+    metric written_bytes, sync_failures, sync_count, group_count, record_count;
+    metric appended_spans, appended_bytes;
+    metric refused_pending, refused_head, refused_space, refused_disk, refused_other;
+    metric blocks_sealed, blocks_uploaded, blocks_quarantined, blocks_expired, blocks_dropped;
+    metric block_spans, block_failures, dropped_spans;
+    metric lost_records, lost_spans; /* unreadable when a block was built */
+    metric replay_records, replay_spans, replay_duplicates, replay_holes, replay_hole_bytes;
+    metric replay_segments_bad, replay_ns;
+    metric open_hits, open_misses;
+    struct metric_histogram sync_seconds, build_seconds;
+};
+
+struct store {
+    struct platform *platform; /* borrowed */
+    struct store_options options;
+    char *data_dir; /* owned */
+    struct store_observer observer;
+    struct log log;
+    struct cut cut;
+    struct keep keep;
+    struct fm_link segments; /* used ones, by base LSN */
+    struct fm_link spares;
+    _Atomic uint64_t next_sequence;
+    uint32_t epoch;
+    uint64_t log_floor_lsn; /* no record of the log lay below it when this process began */
+    struct tenant **tenants; /* owned, sorted by name */
+    size_t tenant_count, tenant_capacity;
+    uint64_t head_memory_bytes;
+    struct fm_link blocks;  /* struct block_entry, oldest seal first */
+    struct fm_link flushes; /* struct flush */
+    struct fm_link flushes_over;
+    struct pf_timer flush_timer; /* answers flushes_over */
+    bool flush_timer_runs;
+    _Atomic uint64_t open_clock, open_bytes, open_count; /* of opened blocks */
+    uint64_t snapshot_count;
+    struct pf_space space;
+    bool is_full; /* quota or free space */
+    bool is_closing;
+    bool is_closed;
+    void (*close_done)(void *self);
+    void *close_self;
+    char problem[256];
+    struct store_metrics metrics;
+};
+
+/* open.c */
+FM_PRINTF(3, 4)
+void store_path(const struct store *store, char path[STORE_PATH_BYTES], const char *format, ...);
+void store_finish_close(struct store *store); /* when the last machine stands still */
+void store_set_problem(struct store *store, const char *format, ...) FM_PRINTF(2, 3);
+/* Moves a file or directory out of the way; never deletes. */
+int store_quarantine(struct store *store, const char *path, const char *reason);
+/* Keeps bytes that cannot be used where they lie. */
+void store_quarantine_bytes(struct store *store, const char *name, struct fm_slice bytes);
+
+/* replay.c */
+FM_MUST int store_replay(struct store *store, struct fm_why *why);
+
+/* segment.c */
+extern const struct fm_sm_rule segment_rules[];
+FM_MUST int segment_new(struct segment **ret_segment, const struct wal_segment *header);
+struct segment *segment_free(struct store *store, struct segment *segment);
+void segment_path(const struct store *store, const struct segment *segment,
+                  char path[STORE_PATH_BYTES]);
+/* Makes a file of at least file_bytes ready for use: allocated, header, synced, also its name. */
+FM_MUST int segment_make(struct store *store, uint64_t file_bytes, uint64_t floor_lsn,
+                         struct segment **ret_segment, struct fm_why *why);
+/* The same out of a file that nobody needs any more.  On failure it stays as it is. */
+FM_MUST int segment_recycle(struct store *store, struct segment *segment, uint64_t floor_lsn,
+                            struct fm_why *why);
+void segment_release(struct store *store, struct segment *segment); /* a record or pin is gone */
+void segment_retire_idle(struct store *store); /* hands what nobody needs to keep */
+uint64_t store_log_begin(const struct store *store); /* base LSN of the oldest segment */
+
+/* log.c */
+void log_init(struct store *store);
+FM_MUST int log_start(struct store *store, uint64_t next_lsn);
+void log_fini(struct store *store);
+void log_step(struct store *store);
+void log_close(struct store *store);
+void log_sync_now(struct store *store);
+void log_recover(struct store *store); /* the disk takes files again */
+void log_fail(struct store *store);
+
+/* write.c, on the WAL lane */
+void log_writer_work(struct pf_job *job);
+
+/* head.c */
+int tenant_find(struct store *store, struct fm_slice name, struct tenant **ret_tenant);
+FM_MUST int tenant_get(struct store *store, struct fm_slice name, struct tenant **ret_tenant);
+struct tenant *tenant_free(struct store *store, struct tenant *tenant);
+/* FM_ENOMEM: the record stays out, and its clients must not be told that it is stored. */
+FM_MUST int head_append(struct store *store, struct tenant *tenant,
+                        const struct head_record *record, const uint64_t *keys);
+void head_drop(struct store *store, struct tenant *tenant, uint64_t last_lsn);
+FM_MUST int head_move(struct store *store, struct tenant *tenant, uint64_t lsn,
+                      const struct head_record *place);
+/* Walks a part: *position begins at part->begin; NULL behind the last record. */
+const struct head_record *head_part_next(const struct head_part *part, uint32_t *position);
+/* Start-up only. */
+FM_MUST int head_find(struct tenant *tenant, uint64_t lsn, struct head_record **ret_record);
+FM_MUST int head_view_new(struct store *store, const struct tenant *tenant,
+                          struct head_view *ret_view);
+void head_view_fini(struct store *store, struct head_view *view);
+uint64_t head_record_bytes(uint32_t key_count);
+
+/* cover.c */
+FM_MUST int cover_reserve(struct tenant *tenant); /* so that the next cover_add cannot fail */
+FM_MUST int cover_add(struct tenant *tenant, uint64_t first, uint64_t last);
+bool cover_has(const struct tenant *tenant, uint64_t lsn);
+/* The uncovered stretch around lsn; the log holds nothing below floor. */
+struct lsn_range cover_gap(const struct tenant *tenant, uint64_t lsn, uint64_t floor);
+
+struct local_facts { /* local.json */
+    uint8_t node[16];
+    uint64_t first_lsn, last_lsn;
+    uint64_t record_count, span_count;
+    uint64_t sealed_unix_ns;
+};
+void local_render(const struct local_facts *facts, struct fm_buf *buf);
+FM_MUST int local_parse(struct fm_slice json, struct local_facts *ret_facts, struct fm_why *why);
+
+/* cut.c */
+void cut_init(struct store *store);
+void cut_fini(struct store *store);
+void cut_step(struct store *store);
+void cut_close(struct store *store);
+void flush_fail(struct store *store, int rc);
+
+/* build.c, on the WORK lane */
+void cut_work(struct pf_job *job);
+
+/* record.c: any thread */
+struct record_reader { /* reads records one after another, keeps the file of the last one open */
+    struct store *store;
+    const struct segment *segment;
+    struct pf_file *file;
+    struct fm_buf disk, payload;
+    uint8_t batch_id[16]; /* of the last record */
+};
+void record_reader_init(struct record_reader *reader, struct store *store);
+void record_reader_fini(struct record_reader *reader);
+/* The record's payload, valid until the next call.  FM_ECORRUPT: not what was written. */
+FM_MUST int record_reader_read(struct record_reader *reader, const struct head_record *record,
+                               struct fm_slice *ret_payload, struct fm_why *why);
+
+/* blocks.c */
+FM_MUST int block_entry_new(struct store *store, struct block_entry **ret_entry);
+struct block_entry *block_entry_free(struct store *store, struct block_entry *entry);
+FM_MUST int blocks_reserve(struct tenant *tenant); /* so that the next blocks_add cannot fail */
+FM_MUST int blocks_add(struct store *store, struct tenant *tenant, struct block_entry *entry);
+FM_MUST int blocks_load(struct store *store, struct fm_why *why);
+void blocks_retain(struct store *store); /* retention and quota: dooms blocks, sets is_full */
+uint64_t blocks_bytes(const struct store *store);
+uint64_t store_used_bytes(const struct store *store);
+void block_entry_ref(struct block_entry *entry);
+void block_entry_unref(struct block_entry *entry);
+
+/* keep.c */
+void keep_init(struct store *store);
+void keep_fini(struct store *store);
+void keep_step(struct store *store);
+void keep_now(struct store *store); /* something to do came up */
+void keep_work(struct pf_job *job);
+FM_MUST int keep_add_tombstone(struct store *store, const char *path, uint64_t last_lsn);
+
+/* read.c */
+struct block_open *block_open_free(struct store *store, struct block_open *open);
+void block_open_evict(struct store *store);
+
+/* For what may fail without consequence; the caller says why. */
+static inline void store_ignore(int rc)
+{
+    (void)rc;
+}
+static inline struct block_entry *block_entry_of(const struct store_block *block)
+{
+    return FM_CONTAINER((struct store_block *)(uintptr_t)block, struct block_entry, block);
+}
+static inline int pf_write(struct pf_file *file, struct platform *platform, uint64_t offset,
+                           struct fm_slice slice, struct fm_why *why)
+{
+    return platform->ops->write(file, offset, &slice, 1, why);
+}
+
+#endif

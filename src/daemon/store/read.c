@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* read - snapshots, and one trace by its id.  Everything but making and freeing a snapshot runs on
+ * any thread and blocks.
+ *
+ * A snapshot holds a view of the head and a reference to every block of its tenant as they were
+ * at one moment on the loop: a record is in the one or the other, and at worst, when a batch was
+ * written twice around a failed sync, in both; the trace drops equal spans.
+ *
+ * Opened blocks (footer and leaf positions) are kept with their entries, 8 MiB in all.  A reader
+ * that opens one puts it there if nobody was faster; only the loop takes it away, and only from
+ * blocks that no snapshot holds.
+ */
+#include "internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define OPEN_BYTES_MAX FM_MIB(8)
+#define OPEN_COUNT_MAX 64u
+#define BLOOM_BYTES_MAX FM_MIB(64)
+
+struct block_open {
+    struct pf_source file;
+    struct block *block; /* owned */
+    uint64_t bytes;
+};
+
+struct store_snapshot {
+    struct store *store;
+    struct head_view view;
+    struct block_entry **blocks; /* owned array; each with a reference */
+    size_t block_count;
+};
+
+/* ---- opened blocks ---- */
+
+struct block_open *block_open_free(struct store *store, struct block_open *open)
+{
+    if (!open)
+        return NULL;
+    atomic_fetch_sub(&store->open_bytes, open->bytes);
+    atomic_fetch_sub(&store->open_count, 1);
+    block_free(open->block);
+    pf_source_close(&open->file);
+    free(open);
+    return NULL;
+}
+
+static int block_open_new(struct store *store, struct block_entry *entry,
+                          struct block_open **ret_open, struct fm_why *why)
+{
+    struct fm_source data;
+    char path[STORE_PATH_BYTES];
+    struct block_open *open = calloc(1, sizeof *open);
+    if (!open)
+        return fm_fail(why, FM_ENOMEM, "no memory to open a block");
+    int len = snprintf(path, sizeof path, "%s/data.parquet", entry->block.path);
+    FM_ASSERT(len > 0 && (size_t)len < sizeof path);
+    int rc = pf_source_open(&open->file, store->platform, path, &data, why);
+    if (rc < 0) {
+        free(open);
+        return rc;
+    }
+    rc = block_open(&open->block, data, &entry->block.meta, why);
+    if (rc < 0) {
+        pf_source_close(&open->file);
+        free(open);
+        return rc;
+    }
+    open->bytes = block_memory(open->block) + sizeof *open;
+    atomic_fetch_add(&store->open_bytes, open->bytes);
+    atomic_fetch_add(&store->open_count, 1);
+    *ret_open = open;
+    return FM_OK;
+}
+
+static int block_entry_open(struct store *store, struct block_entry *entry,
+                            struct block_open **ret_open, struct fm_why *why)
+{
+    struct block_open *opened = atomic_load(&entry->opened), *other = NULL;
+    atomic_store(&entry->used_count, atomic_fetch_add(&store->open_clock, 1));
+    metric_add(opened ? &store->metrics.open_hits : &store->metrics.open_misses, 1);
+    if (!opened) {
+        int rc = block_open_new(store, entry, &opened, why);
+        if (rc < 0)
+            return rc;
+        if (!atomic_compare_exchange_strong(&entry->opened, &other, opened)) {
+            block_open_free(store, opened);
+            opened = other;
+        }
+    }
+    *ret_open = opened;
+    return FM_OK;
+}
+
+/* On the loop: the least recently used go, as far as no snapshot holds them. */
+void block_open_evict(struct store *store)
+{
+    while (atomic_load(&store->open_bytes) > OPEN_BYTES_MAX ||
+           atomic_load(&store->open_count) > OPEN_COUNT_MAX) {
+        struct block_entry *oldest = NULL;
+        for (struct fm_link *link = store->blocks.next; link != &store->blocks;
+             link = link->next) {
+            struct block_entry *entry = FM_CONTAINER(link, struct block_entry, link);
+            if (entry->refs == 1 && entry->opened &&
+                (!oldest || entry->used_count < oldest->used_count))
+                oldest = entry;
+        }
+        if (!oldest)
+            return;
+        oldest->opened = block_open_free(store, oldest->opened);
+    }
+}
+
+/* ---- snapshots ---- */
+
+int store_snapshot_new(struct store *store, struct fm_slice tenant_name,
+                       struct store_snapshot **ret_snapshot)
+{
+    struct tenant *tenant = NULL;
+    struct store_snapshot *snapshot = calloc(1, sizeof *snapshot);
+    if (!snapshot)
+        return FM_ENOMEM;
+    snapshot->store = store;
+    if (tenant_find(store, tenant_name, &tenant) == FM_OK) {
+        int rc = head_view_new(store, tenant, &snapshot->view);
+        if (rc == FM_OK && tenant->block_count) {
+            snapshot->blocks = malloc(tenant->block_count * sizeof(struct block_entry *));
+            rc = snapshot->blocks ? FM_OK : FM_ENOMEM;
+        }
+        if (rc < 0) {
+            head_view_fini(store, &snapshot->view);
+            free(snapshot);
+            return rc;
+        }
+        for (; snapshot->block_count < tenant->block_count; snapshot->block_count++) {
+            snapshot->blocks[snapshot->block_count] = tenant->blocks[snapshot->block_count];
+            block_entry_ref(snapshot->blocks[snapshot->block_count]);
+        }
+    }
+    store->snapshot_count++;
+    *ret_snapshot = snapshot;
+    return FM_OK;
+}
+
+struct store_snapshot *store_snapshot_free(struct store_snapshot *snapshot)
+{
+    if (!snapshot)
+        return NULL;
+    struct store *store = snapshot->store;
+    head_view_fini(store, &snapshot->view);
+    while (snapshot->block_count)
+        block_entry_unref(snapshot->blocks[--snapshot->block_count]);
+    free(snapshot->blocks);
+    free(snapshot);
+    store->snapshot_count--;
+    block_open_evict(store);
+    return NULL;
+}
+
+/* ---- one trace ---- */
+
+struct finder {
+    struct store *store;
+    const struct trace_id *id;
+    struct trace *trace;
+    struct store_read_stats *stats;
+    struct fm_why *why;
+};
+
+static bool head_record_has(const struct head_record *record, uint64_t key)
+{
+    for (uint32_t i = 0; i < record->key_count; i++) {
+        if (record->keys[i] == key)
+            return !record->is_dead;
+    }
+    return false;
+}
+
+/* Damage costs what it touched and is counted; only want of memory ends the search. */
+static int finder_absorb(struct finder *finder, int rc)
+{
+    if (rc >= 0 || rc == FM_ENOMEM)
+        return rc < 0 ? rc : FM_OK;
+    finder->stats->blocks_failed++;
+    log_warn("store.read_failed", "why=\"%s\"", finder->why->text);
+    return FM_OK;
+}
+
+static int finder_read_head(struct finder *finder, const struct head_view *view)
+{
+    uint64_t key = trace_id_key(finder->id->bytes);
+    struct record_reader reader;
+    int rc = FM_OK;
+    record_reader_init(&reader, finder->store);
+    for (size_t i = 0; rc == FM_OK && i < view->part_count; i++) {
+        const struct head_record *record;
+        uint32_t position = view->parts[i].begin;
+        while (rc == FM_OK && (record = head_part_next(&view->parts[i], &position))) {
+            struct fm_slice payload;
+            if (!head_record_has(record, key))
+                continue;
+            rc = record_reader_read(&reader, record, &payload, finder->why);
+            if (rc == FM_OK) {
+                finder->stats->inspected_bytes += payload.len;
+                rc = trace_add(finder->trace, payload);
+                rc = rc == FM_ELIMIT ? FM_OK : rc; /* the trace knows that it is partial */
+            }
+            rc = finder_absorb(finder, rc);
+        }
+    }
+    record_reader_fini(&reader);
+    return rc;
+}
+
+/* False only if the filter says so; one that cannot be read does not hide its block. */
+static bool finder_bloom_maybe(struct finder *finder, const struct block_entry *entry)
+{
+    struct fm_buf shard;
+    bool maybe = true;
+    char path[STORE_PATH_BYTES];
+    uint32_t index = bloom_shard(finder->id, entry->block.meta.bloom_shard_count);
+    int len = snprintf(path, sizeof path, "%s/bloom-%u", entry->block.path, index);
+    FM_ASSERT(len > 0 && (size_t)len < sizeof path);
+    fm_buf_init(&shard, BLOOM_BYTES_MAX);
+    int rc = pf_read_file(finder->store->platform, path, &shard, NULL);
+    if (rc == FM_OK) {
+        finder->stats->inspected_bytes += shard.len;
+        if (bloom_test(fm_buf_slice(&shard), finder->id, &maybe) < 0)
+            maybe = true;
+    }
+    fm_buf_fini(&shard);
+    return maybe;
+}
+
+static int finder_read_block(struct finder *finder, struct block_entry *entry,
+                             struct fm_buf *otlp)
+{
+    struct block_open *open;
+    uint64_t inspected = 0;
+    finder->stats->blocks_considered++;
+    if (entry->block.meta.bloom_shard_count && !finder_bloom_maybe(finder, entry))
+        return FM_OK;
+    finder->stats->blocks_opened++;
+    int rc = block_entry_open(finder->store, entry, &open, finder->why);
+    if (rc < 0)
+        return rc;
+    fm_buf_reset(otlp);
+    rc = block_find_trace(open->block, finder->id, otlp, &inspected, finder->why);
+    finder->stats->inspected_bytes += inspected;
+    if (rc == FM_OK)
+        rc = trace_add(finder->trace, fm_buf_slice(otlp));
+    return rc == FM_ELIMIT || rc == FM_NONE ? FM_OK : rc;
+}
+
+int store_find_trace(struct store_snapshot *snapshot, const struct trace_id *id,
+                     struct trace *trace, struct store_read_stats *stats, struct fm_why *why)
+{
+    struct fm_why local = {""};
+    struct fm_buf otlp;
+    struct finder finder = {snapshot->store, id, trace, stats, why ? why : &local};
+    int rc = finder_read_head(&finder, &snapshot->view);
+    fm_buf_init(&otlp, SIZE_MAX / 4);
+    for (size_t i = 0; rc == FM_OK && i < snapshot->block_count; i++)
+        rc = finder_absorb(&finder, finder_read_block(&finder, snapshot->blocks[i], &otlp));
+    fm_buf_fini(&otlp);
+    return rc;
+}
