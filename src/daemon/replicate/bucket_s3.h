@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the S3 bucket share.
+ *
+ *   bucket_s3.c    the bucket: options, credentials, connections, features
+ *   transfer.c     one request of the replicator: a plan of exchanges
+ *   exchange.c     one signed HTTP exchange, with the repairs that need no waiting
+ *   multipart.c    the plan of a large put;  multipart_state.c  what of it survives a restart
+ */
+#ifndef FERMATA_REPLICATE_BUCKET_S3_H
+#define FERMATA_REPLICATE_BUCKET_S3_H
+
+#include "fermata/net.h"
+#include "fermata/replicate.h"
+#include "fermata/telemetry.h"
+
+#define S3_CLIENTS_MAX          16
+#define S3_ANSWER_BYTES_MAX     FM_KIB(64)
+#define S3_LISTING_BYTES_MAX    FM_MIB(1)
+#define S3_CREDENTIAL_BYTES_MAX FM_KIB(8)
+#define S3_EXPECT_BYTES         FM_MIB(1) /* bodies above this ask first */
+#define S3_SWEEP_MAX            8         /* forgotten uploads of a key that one attempt aborts */
+
+struct s3_client { /* a connection; busy while an exchange uses it */
+    struct net_client *client;
+    uint64_t generation; /* of the endpoint it was made for */
+    char host[S3_HOST_MAX];
+    bool busy;
+};
+
+/* A multipart upload that was begun and not known to have ended. */
+struct s3_pending_upload {
+    struct fm_link link;
+    char key[512];
+    char upload_id[512];
+    uint64_t size, part_bytes;
+};
+
+struct bucket_s3 {
+    struct bucket bucket;
+    struct platform *platform;
+    struct s3_endpoint endpoint;
+    uint64_t generation; /* grows when the endpoint's host changes */
+    char *access_key_file, *secret_key_file, *session_token_file, *tls_ca_file, *state_dir;
+    uint64_t single_put_max, part_bytes, timeout_ns;
+    struct fm_buf access_key, secret_key, session_token;
+    bool has_credentials;
+    int64_t clock_offset_s; /* the server's clock minus ours */
+    /* Features that a server may lack: lowered once, for the life of the process. */
+    bool use_conditional, use_checksum, use_multipart;
+    bool conditional_works, checksum_works; /* seen to */
+    struct s3_client clients[S3_CLIENTS_MAX];
+    struct fm_link uploads; /* s3_pending_upload */
+    metric clock_repairs, region_repairs, credential_repairs, resumed_parts;
+};
+
+enum s3_repair { /* each at most once for one exchange */
+                 REPAIR_CLOCK = 1,
+                 REPAIR_REGION = 2,
+                 REPAIR_CREDENTIALS = 4,
+};
+
+struct transfer;
+typedef void transfer_next(struct transfer *transfer); /* what follows an exchange or a job */
+
+struct transfer { /* one bucket_request at work */
+    struct bucket_s3 *s3;
+    struct bucket_request *request;
+    bool cancelled;
+
+    /* the exchange */
+    struct s3_call call;
+    struct fm_source body;
+    uint64_t body_offset, body_length;
+    size_t answer_bytes_max;
+    transfer_next *after_exchange;
+    unsigned repairs;
+    bool sent_checksum, sent_condition;
+    uint8_t sha256[32], crc32c[4];
+    struct fm_arena arena;
+    struct http_header headers[S3_HEADER_MAX];
+    struct net_call net;
+    struct s3_client *client; /* NULL: none taken */
+    int status;
+    struct s3_answer answer;
+    struct fm_buf answer_body;
+
+    /* jobs */
+    struct pf_job job;
+    struct pf_timer timer; /* to end on a fresh stack */
+    transfer_next *after_job;
+    int job_rc;
+    struct fm_why job_why;
+    struct fm_buf credential_texts[3];
+
+    /* multipart */
+    struct s3_pending_upload
+        *upload; /* owned until it is in the bucket's list, then shared with it */
+    bool upload_is_listed;
+    uint32_t part, part_count; /* part: the one at work, from 1 */
+    char (*etags)[128];        /* part_count of them, "" where the part is missing; owned */
+    char part_marker[16];
+    char sweep[S3_SWEEP_MAX][512]; /* upload ids to abort */
+    uint32_t sweep_count;
+    struct fm_buf complete_body;
+    struct fm_slice complete_slice;
+    struct fm_buf state_text;
+    enum s3_outcome final_outcome; /* remembered while tidying up */
+};
+
+/* transfer.c */
+void transfer_start_get(struct bucket_s3 *s3, struct bucket_request *request);
+void transfer_start_put(struct bucket_s3 *s3, struct bucket_request *request);
+void transfer_cancel(struct transfer *transfer);
+void transfer_end(struct transfer *transfer, enum s3_outcome outcome); /* done is called */
+void transfer_end_cancelled(struct transfer *transfer);
+void transfer_end_from_answer(struct transfer *transfer);
+void transfer_put_single(struct transfer *transfer);
+void transfer_run_job(struct transfer *transfer, void (*work)(struct pf_job *job),
+                      transfer_next *after);
+void transfer_defer(struct transfer *transfer, transfer_next *next);
+
+/* exchange.c: transfer->call and body are set; after_exchange finds transfer->answer. */
+void exchange_start(struct transfer *transfer, transfer_next *after);
+
+/* multipart.c */
+void multipart_start(struct transfer *transfer);
+/* After a head that found the object whole: ends what an earlier put may have left open. */
+bool multipart_tidy(struct transfer *transfer);
+
+/* multipart_state.c: files in state_dir, one for each upload; jobs, except the last. */
+struct s3_pending_upload *multipart_state_find(struct bucket_s3 *s3, const char *key);
+int multipart_state_save(struct bucket_s3 *s3, const struct s3_pending_upload *upload,
+                         struct fm_why *why);
+void multipart_state_forget(struct bucket_s3 *s3, const char *key);
+int multipart_state_load(struct bucket_s3 *s3, struct fm_why *why);
+
+/* bucket_s3.c */
+struct s3_client *bucket_s3_take_client(struct bucket_s3 *s3, struct fm_why *why);
+void bucket_s3_give_client(struct s3_client *client);
+int64_t bucket_s3_now_s(struct bucket_s3 *s3);
+/* Reads the credential files into texts; from a job. */
+int bucket_s3_read_credentials(struct bucket_s3 *s3, struct fm_buf texts[3], struct fm_why *why);
+/* Takes them over; true if they differ from the ones in use. */
+bool bucket_s3_set_credentials(struct bucket_s3 *s3, struct fm_buf texts[3]);
+
+#endif
