@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The words of every CHOICE.  Their order is that of the enums in config.h. */
+#include "internal.h"
+
+#define CONFIG_CHOICES(X)                                                                          \
+    X("fermata", "log_level", "error", "warn", "info", "debug")                                    \
+    X("fermata", "log_format", "logfmt", "json")                                                   \
+    X("receiver.otlp_grpc", "auth", "default", "none")                                             \
+    X("receiver.otlp_http", "auth", "default", "none")                                             \
+    X("wal", "sync", "group", "interval", "none")                                                  \
+    X("wal", "compression", "lz4", "none")                                                         \
+    X("block", "compression", "zstd", "snappy")                                                    \
+    X("storage", "on_full", "reject", "drop_oldest")                                               \
+    X("upload", "destination", "dir", "s3")                                                        \
+    X("query", "auth", "default", "none")
+
+static const struct {
+    const char *section, *key;
+    const char *words[5];
+} config_choice_rows[] = {
+#define X(section, key, ...) {section, key, {__VA_ARGS__, NULL}},
+    CONFIG_CHOICES(X)
+#undef X
+};
+
+const char *const *config_choices(const char *section, const char *key)
+{
+    for (size_t i = 0; i < FM_COUNT(config_choice_rows); i++) {
+        if (strcmp(config_choice_rows[i].section, section) == 0 &&
+            strcmp(config_choice_rows[i].key, key) == 0)
+            return config_choice_rows[i].words;
+    }
+    return NULL;
+}

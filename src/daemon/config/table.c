@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of config.h as data: look-up, and its print as an ini file. */
+#include "internal.h"
+
+const struct config_key config_keys[CONFIG_KEY_COUNT] = {
+#define X(type, section, key, field, value, help)                                                  \
+    {CONFIG_##type, section, key, value, help, offsetof(struct config, field)},
+    CONFIG_KEYS(X)
+#undef X
+};
+
+const struct config_key *config_key_find(struct fm_slice section, struct fm_slice key)
+{
+    for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {
+        if (fm_slice_equal_text(section, config_keys[i].section) &&
+            fm_slice_equal_text(key, config_keys[i].key))
+            return &config_keys[i];
+    }
+    return NULL;
+}
+
+bool config_section_exists(struct fm_slice section)
+{
+    for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {
+        if (fm_slice_equal_text(section, config_keys[i].section))
+            return true;
+    }
+    return false;
+}
+
+const char *config_accepted(enum config_type type)
+{
+    switch (type) {
+    case CONFIG_BOOL:
+        return "true or false";
+    case CONFIG_UINT:
+        return "a whole number, 0 or more";
+    case CONFIG_BYTES:
+        return "a number of bytes, bare or with kB, MB, GB, KiB, MiB, GiB: 16MiB";
+    case CONFIG_DURATION:
+        return "a time with its unit, ms, s, m, h or d: 250ms, 15m, 1h30m";
+    case CONFIG_CHOICE:
+    case CONFIG_TEXT:
+    case CONFIG_LIST:
+        break;
+    }
+    return "any text";
+}
+
+/* True if row i is the first of its section. */
+static bool table_begins_section(size_t i)
+{
+    return i == 0 || strcmp(config_keys[i].section, config_keys[i - 1].section) != 0;
+}
+
+static void table_put_help(const struct config_key *key, struct fm_buf *out)
+{
+    const char *const *choices = config_choices(key->section, key->key);
+
+    if (*key->help)
+        fm_buf_printf(out, "# %s\n", key->help);
+    else if (choices) {
+        for (size_t i = 0; choices[i]; i++)
+            fm_buf_printf(out, i ? ", %s" : "# %s", choices[i]);
+        fm_buf_puts(out, "\n");
+    }
+}
+
+void config_put_defaults(struct fm_buf *out)
+{
+    fm_buf_puts(out,
+                "# fermata.ini - every setting with its default.  Take away the ; in front of a\n"
+                "# setting to change it, then run: fermata check\n"
+                "#\n"
+                "# Bytes: 4096, 64KiB, 16MiB, 1GiB.  Times: 250ms, 10s, 15m, 72h, 3d.\n"
+                "# A line holds at most 198 characters; indented lines continue a list.\n"
+                "# Later wins: this file, conf.d/*.ini beside it in byte order, the environment\n"
+                "# (FERMATA__SECTION__KEY, dots as double underscores), then --set.\n");
+    for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {
+        const struct config_key *key = &config_keys[i];
+        if (table_begins_section(i))
+            fm_buf_printf(out, "\n[%s]\n", key->section);
+        table_put_help(key, out);
+        fm_buf_printf(out, ";%s =%s%s\n", key->key, *key->value ? " " : "", key->value);
+    }
+}
+
+void config_put_effective(const struct config *config, struct fm_buf *out)
+{
+    for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {
+        const struct config_key *key = &config_keys[i];
+        if (table_begins_section(i))
+            fm_buf_printf(out, "%s[%s]\n", i ? "\n" : "", key->section);
+        fm_buf_printf(out, "%s = ", key->key);
+        config_value_print(key, (const char *)config + key->offset, out);
+        if (out->len && out->ptr[out->len - 1] == ' ')
+            out->len--; /* an empty value leaves no blank at the line's end */
+        fm_buf_puts(out, "\n");
+    }
+}
