@@ -71,6 +71,8 @@ struct platform_ops {
 
     int (*make_dir)(struct platform *, const char *path, struct fm_why *why); /* FM_EEXISTS */
     int (*rename)(struct platform *, const char *from, const char *to, struct fm_why *why);
+    /* A second name of a file.  FM_EEXISTS; FM_EUNSUPPORTED: not here, or not across to there. */
+    int (*link)(struct platform *, const char *from, const char *to, struct fm_why *why);
     int (*unlink)(struct platform *, const char *path, struct fm_why *why);
     int (*remove_dir)(struct platform *, const char *path, struct fm_why *why); /* empty */
     int (*sync_dir)(struct platform *, const char *path, struct fm_why *why);

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* query - reads that take time, run as jobs over snapshots, bounded in number. */
+#ifndef FERMATA_QUERY_H
+#define FERMATA_QUERY_H
+
+#include "fermata/model.h"
+#include "fermata/store.h"
+
+struct query_engine;
+struct query_options {
+    uint32_t concurrency_max; /* more: FM_EUNAVAILABLE at once */
+    size_t trace_bytes_max;
+};
+FM_MUST int query_engine_new(struct query_engine **ret_engine, struct platform *platform,
+                             struct store *store, const struct query_options *options);
+/* All queries must be done. */
+struct query_engine *query_engine_free(struct query_engine *engine);
+
+struct query_trace { /* owned by the caller, in use until done */
+    struct trace_id id;
+    char tenant[TENANT_LEN_MAX + 1];
+    enum trace_format format; /* the answer is rendered in the job */
+    void (*done)(struct query_trace *query, int rc);
+    void *self;
+
+    struct fm_buf answer; /* the caller's to free */
+    uint64_t span_count;
+    struct store_read_stats stats;
+    struct fm_why why;
+};
+void query_trace_start(struct query_engine *engine, struct query_trace *query);
+void query_put_metrics(const struct query_engine *engine, struct fm_buf *out);
+
+#endif

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* api - the routes of the query port. */
+#include "api.h"
+
+#include <stdlib.h>
+
+int api_new(struct api **ret_api, struct platform *platform, const struct api_options *options)
+{
+    struct api *api = calloc(1, sizeof *api);
+    if (!api)
+        return FM_ENOMEM;
+    api->platform = platform;
+    api->options = *options;
+    api->start_ns = pf_now_ns(platform);
+    *ret_api = api;
+    return FM_OK;
+}
+
+struct api *api_free(struct api *api)
+{
+    free(api);
+    return NULL;
+}
+
+void api_set_ready(struct api *api, bool ready)
+{
+    api->ready = ready;
+}
+
+void api_answer(struct net_request *request, int status, const char *content_type,
+                struct fm_slice body)
+{
+    const struct http_header headers[] = {
+        {FM_SLICE("content-type"), fm_slice_text(content_type)},
+        {FM_SLICE("vary"), FM_SLICE("Accept-Encoding")},
+        {FM_SLICE("x-content-type-options"), FM_SLICE("nosniff")},
+    };
+    struct net_response response = {
+        .status = status, .headers = headers, .header_count = FM_COUNT(headers), .body = body};
+    net_respond(request, &response);
+}
+
+void api_answer_text(struct net_request *request, int status, const char *text)
+{
+    api_answer(request, status, "text/plain; charset=utf-8", fm_slice_text(text));
+}
+
+int api_tenant(const struct api *api, const struct net_request_view *view,
+               char tenant[TENANT_LEN_MAX + 1])
+{
+    struct fm_slice name;
+    if (http_header_find(view->headers, view->header_count, "x-scope-orgid", &name) != FM_OK)
+        name = fm_slice_text(api->options.default_tenant);
+    if (!tenant_is_valid(name))
+        return FM_EMALFORMED;
+    memcpy(tenant, name.ptr, name.len);
+    tenant[name.len] = '\0';
+    return FM_OK;
+}
+
+static void api_ready(struct api *api, struct net_request *request)
+{
+    if (api->ready)
+        api_answer_text(request, 200, "ready\n");
+    else
+        api_answer_text(request, 503, "starting or stopping\n");
+}
+
+static void api_echo(struct api *api, struct net_request *request)
+{
+    (void)api;
+    api_answer_text(request, 200, "echo");
+}
+
+static void api_buildinfo(struct api *api, struct net_request *request)
+{
+    (void)api;
+    api_answer(request, 200, "application/json",
+               FM_SLICE("{\"version\":\"" FERMATA_VERSION "\",\"revision\":\"\",\"branch\":\"\","
+                        "\"buildUser\":\"\",\"buildDate\":\"\",\"goVersion\":\"\"}"));
+}
+
+static bool slice_begins(struct fm_slice text, struct fm_slice prefix)
+{
+    return text.len >= prefix.len && fm_slice_equal(fm_slice(text.ptr, prefix.len), prefix);
+}
+
+static struct fm_slice slice_after(struct fm_slice text, size_t len)
+{
+    return fm_slice(text.ptr + len, text.len - len);
+}
+
+static const struct route {
+    const char *method;
+    const char *path;
+    bool is_api; /* below http_api_prefix */
+    void (*handle)(struct api *api, struct net_request *request);
+} routes[] = {
+    {"GET", "/ready", false, api_ready},   {"GET", "/metrics", false, api_metrics},
+    {"GET", "/status", false, api_status}, {"POST", "/flush", false, api_flush},
+    {"GET", "/api/echo", true, api_echo},  {"GET", "/api/status/buildinfo", true, api_buildinfo},
+};
+
+void api_on_request(void *self, struct net_request *request)
+{
+    struct api *api = self;
+    const struct net_request_view *view = net_request_view(request);
+    struct fm_slice prefix = fm_slice_text(api->options.prefix);
+    struct fm_slice path = view->path;
+    bool has_prefix = slice_begins(path, prefix);
+    struct fm_slice below = has_prefix ? slice_after(path, prefix.len) : path;
+    bool is_head = fm_slice_equal_text(view->method, "HEAD");
+    metric_add(&api->requests_total, 1);
+
+    for (size_t i = 0; i < FM_COUNT(routes); i++) {
+        const struct route *route = &routes[i];
+        if (!fm_slice_equal_text(route->is_api && has_prefix ? below : path, route->path))
+            continue;
+        if (fm_slice_equal_text(view->method, route->method) || is_head)
+            route->handle(api, request);
+        else
+            api_answer_text(request, 405, "405 method not allowed");
+        return;
+    }
+    static const struct fm_slice v1 = {(const uint8_t *)"/api/traces/", 12};
+    static const struct fm_slice v2 = {(const uint8_t *)"/api/v2/traces/", 15};
+    if (has_prefix && slice_begins(below, v2))
+        api_trace_by_id(api, request, slice_after(below, v2.len), true);
+    else if (has_prefix && slice_begins(below, v1))
+        api_trace_by_id(api, request, slice_after(below, v1.len), false);
+    else
+        api_answer_text(request, 404, "404 page not found\n");
+}

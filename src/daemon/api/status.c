@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* GET /status (text for people, ?format=json for `fermata status`), GET /metrics, POST /flush. */
+#include "api.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "fermata/json.h"
+#include "fermata/units.h"
+
+#define STATUS_MAX FM_MIB(1)
+
+struct status_facts {
+    struct store_status store;
+    struct replicator_status upload;
+    bool has_upload;
+    uint64_t uptime_s;
+    uint64_t accepted_spans, refused_spans;
+};
+
+static void status_gather(struct api *api, struct status_facts *facts)
+{
+    *facts = (struct status_facts){0};
+    store_get_status(api->options.store, &facts->store);
+    facts->has_upload = api->options.replicator != NULL;
+    if (facts->has_upload)
+        replicator_get_status(api->options.replicator, &facts->upload);
+    facts->uptime_s = (pf_now_ns(api->platform) - api->start_ns) / FM_NS_PER_S;
+    if (api->options.count_spans)
+        api->options.count_spans(api->options.self, &facts->accepted_spans, &facts->refused_spans);
+}
+
+static void put_number(struct json_writer *json, const char *key, uint64_t value)
+{
+    json_key(json, key);
+    json_uint(json, value);
+}
+
+static void status_put_store_json(const struct store_status *store, struct json_writer *json)
+{
+    json_key(json, "wal");
+    json_object_begin(json);
+    put_number(json, "bytes", store->wal_bytes);
+    put_number(json, "segments", store->wal_segments);
+    put_number(json, "replay_records", store->replay_records);
+    put_number(json, "replay_holes", store->replay_holes);
+    json_object_end(json);
+
+    json_key(json, "head");
+    json_object_begin(json);
+    put_number(json, "spans", store->head_spans);
+    put_number(json, "records", store->head_records);
+    put_number(json, "memory_bytes", store->head_memory_bytes);
+    json_object_end(json);
+
+    json_key(json, "blocks");
+    json_object_begin(json);
+    put_number(json, "sealed", store->blocks_sealed);
+    put_number(json, "uploaded", store->blocks_uploaded);
+    put_number(json, "quarantined", store->blocks_quarantined);
+    put_number(json, "bytes", store->blocks_bytes);
+    put_number(json, "spans", store->block_spans);
+    json_object_end(json);
+
+    json_key(json, "storage");
+    json_object_begin(json);
+    put_number(json, "used_bytes", store->used_bytes);
+    put_number(json, "quota_bytes", store->quota_bytes);
+    put_number(json, "free_bytes", store->free_bytes);
+    json_key(json, "read_only");
+    json_bool(json, store->is_read_only);
+    json_key(json, "problem");
+    json_text(json, store->problem);
+    json_object_end(json);
+}
+
+static void status_put_json(const struct api *api, const struct status_facts *facts,
+                            struct fm_buf *out)
+{
+    struct json_writer json;
+    json_writer_init(&json, out);
+    json_object_begin(&json);
+    json_key(&json, "schema");
+    json_uint(&json, 1);
+    json_key(&json, "version");
+    json_text(&json, FERMATA_VERSION);
+    put_number(&json, "uptime_s", facts->uptime_s);
+    json_key(&json, "ready");
+    json_bool(&json, api->ready);
+    json_key(&json, "spans");
+    json_object_begin(&json);
+    put_number(&json, "accepted", facts->accepted_spans);
+    put_number(&json, "refused", facts->refused_spans);
+    json_object_end(&json);
+    status_put_store_json(&facts->store, &json);
+    if (facts->has_upload) {
+        json_key(&json, "upload");
+        json_object_begin(&json);
+        json_key(&json, "destination");
+        json_text(&json, facts->upload.destination);
+        put_number(&json, "pending_blocks", facts->upload.pending_blocks);
+        put_number(&json, "pending_bytes", facts->upload.pending_bytes);
+        put_number(&json, "uploaded_blocks", facts->upload.uploaded_blocks);
+        put_number(&json, "uploaded_bytes", facts->upload.uploaded_bytes);
+        put_number(&json, "failures", facts->upload.failures_total);
+        json_key(&json, "problem");
+        json_text(&json, facts->upload.problem);
+        json_object_end(&json);
+    }
+    json_key(&json, "memory");
+    json_object_begin(&json);
+    put_number(&json, "rss_bytes", api->options.rss_bytes ? api->options.rss_bytes() : 0);
+    json_object_end(&json);
+    json_object_end(&json);
+    fm_buf_puts(out, "\n");
+}
+
+static void put_bytes(struct fm_buf *out, const char *label, uint64_t bytes)
+{
+    fm_buf_puts(out, label);
+    fm_bytes_print_short(out, bytes);
+}
+
+static void status_put_text(const struct api *api, const struct status_facts *facts,
+                            struct fm_buf *out)
+{
+    const struct store_status *store = &facts->store;
+    fm_buf_printf(out, "fermata %s, up %" PRIu64 " s, %s\n", FERMATA_VERSION, facts->uptime_s,
+                  api->ready ? "ready" : "not ready");
+    fm_buf_printf(out, "  spans    %" PRIu64 " accepted, %" PRIu64 " refused\n",
+                  facts->accepted_spans, facts->refused_spans);
+    fm_buf_printf(out, "  head     %" PRIu64 " spans in %" PRIu64 " records", store->head_spans,
+                  store->head_records);
+    put_bytes(out, ", log ", store->wal_bytes);
+    fm_buf_printf(out, "\n  blocks   %" PRIu64 " (%" PRIu64 " uploaded), %" PRIu64 " spans",
+                  store->blocks_sealed, store->blocks_uploaded, store->block_spans);
+    put_bytes(out, ", ", store->blocks_bytes);
+    put_bytes(out, "\n  storage  ", store->used_bytes);
+    fm_buf_puts(out, " used");
+    if (store->quota_bytes)
+        put_bytes(out, " of ", store->quota_bytes);
+    put_bytes(out, ", ", store->free_bytes);
+    fm_buf_puts(out, " free on the file system\n");
+    if (store->problem[0])
+        fm_buf_printf(out, "  problem  %s\n", store->problem);
+    if (!facts->has_upload) {
+        fm_buf_puts(out, "  upload   off\n");
+        return;
+    }
+    fm_buf_printf(out, "  upload   %s: %" PRIu64 " blocks done, %" PRIu64 " waiting",
+                  facts->upload.destination, facts->upload.uploaded_blocks,
+                  facts->upload.pending_blocks);
+    put_bytes(out, " (", facts->upload.pending_bytes);
+    fm_buf_puts(out, ")\n");
+    if (facts->upload.problem[0])
+        fm_buf_printf(out, "  problem  %s\n", facts->upload.problem);
+}
+
+void api_status(struct api *api, struct net_request *request)
+{
+    struct status_facts facts;
+    struct fm_buf out;
+    status_gather(api, &facts);
+    fm_buf_init(&out, STATUS_MAX);
+    bool is_json = fm_slice_equal_text(net_request_view(request)->query, "format=json");
+    if (is_json)
+        status_put_json(api, &facts, &out);
+    else
+        status_put_text(api, &facts, &out);
+    api_answer(request, 200, is_json ? "application/json" : "text/plain; charset=utf-8",
+               fm_buf_slice(&out));
+    fm_buf_fini(&out);
+}
+
+void api_metrics(struct api *api, struct net_request *request)
+{
+    struct fm_buf out;
+    fm_buf_init(&out, STATUS_MAX);
+    if (api->options.put_metrics)
+        api->options.put_metrics(api->options.self, &out);
+    store_put_metrics(api->options.store, &out);
+    query_put_metrics(api->options.query, &out);
+    if (api->options.replicator)
+        replicator_put_metrics(api->options.replicator, &out);
+    metric_gauge(&out, "fermata_ready", "1 while requests are accepted.", api->ready);
+    api_answer(request, out.failed ? 500 : 200, "text/plain; version=0.0.4; charset=utf-8",
+               fm_buf_slice(&out));
+    fm_buf_fini(&out);
+}
+
+static void flush_done(void *self, int rc)
+{
+    struct net_request *request = self;
+    if (rc == FM_OK)
+        api_answer(request, 204, "text/plain; charset=utf-8", FM_SLICE(""));
+    else
+        api_answer_text(request, 503, fm_rc_text(rc));
+}
+
+void api_flush(struct api *api, struct net_request *request)
+{
+    /* A page in a browser can send a POST without asking first, but not with this method's effect
+     * hidden: flushing is harmless, only local peers may ask for it. */
+    if (!net_request_view(request)->is_loopback) {
+        api_answer_text(request, 403, "flush is for local clients\n");
+        return;
+    }
+    store_flush(api->options.store, flush_done, request);
+}

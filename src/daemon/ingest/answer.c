@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* answer - what clients are told, exactly as their SDKs test for it.
+ *
+ * OTLP/HTTP: Content-Type is the bare media type of the request (Go clients compare it byte for
+ * byte); the body is ExportTraceServiceResponse or google.rpc.Status in the request's encoding.
+ * gRPC: success is a length-prefixed message and trailers; errors are trailers-only, with RetryInfo
+ * both as status details and under the key that Python's SDK reads.
+ */
+#include "ingest.h"
+
+#include <stdio.h>
+
+#define ANSWER_MAX         FM_KIB(4)
+#define ANSWER_HEADERS_MAX 8
+
+static const struct http_header grpc_content_type = {{(const uint8_t *)"content-type", 12},
+                                                     {(const uint8_t *)"application/grpc", 16}};
+
+static struct http_header header_text(const char *name, struct fm_slice value)
+{
+    return (struct http_header){fm_slice_text(name), value};
+}
+
+/* ---- CORS ---- */
+
+/* The value for Access-Control-Allow-Origin; FM_NONE: not a browser, or not an allowed origin. */
+static int cors_origin(const struct ingest *ingest, const struct net_request_view *view,
+                       struct fm_slice *ret_allowed)
+{
+    struct fm_slice origin, rest = fm_slice_text(ingest->options.cors_allowed_origins);
+    if (!rest.len ||
+        http_header_find(view->headers, view->header_count, "origin", &origin) != FM_OK)
+        return FM_NONE;
+    while (rest.len) {
+        size_t len = 0;
+        while (len < rest.len && rest.ptr[len] != ' ')
+            len++;
+        struct fm_slice word = fm_slice(rest.ptr, len);
+        if (fm_slice_equal_text(word, "*") || fm_slice_equal(word, origin)) {
+            *ret_allowed = word;
+            return FM_OK;
+        }
+        rest = fm_slice(rest.ptr + len, rest.len - len);
+        while (rest.len && rest.ptr[0] == ' ')
+            rest = fm_slice(rest.ptr + 1, rest.len - 1);
+    }
+    return FM_NONE;
+}
+
+static size_t put_cors(const struct ingest *ingest, const struct net_request_view *view,
+                       struct http_header *headers)
+{
+    struct fm_slice allowed;
+    if (cors_origin(ingest, view, &allowed) != FM_OK)
+        return 0;
+    headers[0] = header_text("access-control-allow-origin", allowed);
+    headers[1] = header_text("vary", FM_SLICE("Origin"));
+    headers[2] = header_text("access-control-expose-headers", FM_SLICE("Retry-After"));
+    return 3;
+}
+
+void answer_http_cors_preflight(struct ingest *ingest, struct net_request *request)
+{
+    const struct net_request_view *view = net_request_view(request);
+    struct fm_slice allowed, asked = FM_SLICE("content-type");
+    if (cors_origin(ingest, view, &allowed) != FM_OK) {
+        answer_http_text(ingest, request, 405, "405 method not allowed, supported: [POST]");
+        return;
+    }
+    int rc = http_header_find(view->headers, view->header_count, "access-control-request-headers",
+                              &asked);
+    (void)rc; /* absent: the default stands */
+    struct http_header headers[] = {
+        header_text("access-control-allow-origin", allowed),
+        header_text("access-control-allow-methods", FM_SLICE("POST")),
+        header_text("access-control-allow-headers", asked),
+        header_text("access-control-max-age", FM_SLICE("7200")),
+        header_text("vary", FM_SLICE("Origin, Access-Control-Request-Method, "
+                                     "Access-Control-Request-Headers")),
+    };
+    struct net_response response = {
+        .status = 204, .headers = headers, .header_count = FM_COUNT(headers)};
+    net_respond(request, &response);
+}
+
+/* ---- HTTP ---- */
+
+void answer_http_text(struct ingest *ingest, struct net_request *request, int status,
+                      const char *text)
+{
+    struct http_header headers[ANSWER_HEADERS_MAX];
+    size_t count = put_cors(ingest, net_request_view(request), headers);
+    headers[count++] = header_text("content-type", FM_SLICE("text/plain; charset=utf-8"));
+    if (status == 405)
+        headers[count++] = header_text("allow", FM_SLICE("POST"));
+    struct net_response response = {
+        .status = status, .headers = headers, .header_count = count, .body = fm_slice_text(text)};
+    net_respond(request, &response);
+}
+
+static void respond_http(struct intake *intake, int status, uint32_t retry_after_ms,
+                         const struct fm_buf *body)
+{
+    struct http_header headers[ANSWER_HEADERS_MAX];
+    char seconds[16];
+    size_t count = put_cors(intake->ingest, net_request_view(intake->request), headers);
+    headers[count++] = header_text("content-type", intake->encoding == INTAKE_JSON
+                                                       ? FM_SLICE("application/json")
+                                                       : FM_SLICE("application/x-protobuf"));
+    if (retry_after_ms) {
+        (void)snprintf(seconds, sizeof seconds, "%u", (retry_after_ms + 999) / 1000);
+        headers[count++] = header_text("retry-after", fm_slice_text(seconds));
+    }
+    struct net_response response = {
+        .status = status, .headers = headers, .header_count = count, .body = fm_buf_slice(body)};
+    net_respond(fm_take(intake->request), &response);
+}
+
+/* ---- gRPC ---- */
+
+static void base64_unpadded(struct fm_buf *out, struct fm_slice bytes)
+{
+    fm_base64_encode(out, bytes);
+    while (out->len && out->ptr[out->len - 1] == '=')
+        out->len--;
+}
+
+static void respond_grpc_error(struct net_request *request, int code, const char *message,
+                               uint32_t retry_after_ms)
+{
+    char code_text[12];
+    struct fm_buf encoded, details, base64;
+    fm_buf_init(&encoded, ANSWER_MAX);
+    fm_buf_init(&details, ANSWER_MAX);
+    fm_buf_init(&base64, ANSWER_MAX);
+    (void)snprintf(code_text, sizeof code_text, "%d", code);
+    grpc_percent_encode(&encoded, fm_slice_text(message));
+    struct http_header headers[ANSWER_HEADERS_MAX] = {
+        grpc_content_type,
+        header_text("grpc-status", fm_slice_text(code_text)),
+        header_text("grpc-message", fm_buf_slice(&encoded)),
+    };
+    size_t count = 3;
+    if (code == GRPC_UNIMPLEMENTED)
+        headers[count++] = header_text("grpc-accept-encoding", FM_SLICE("identity,gzip,zstd"));
+    char retry_info[32];
+    if (retry_after_ms) {
+        rpc_status_pb(code, message, retry_after_ms, &details);
+        base64_unpadded(&base64, fm_buf_slice(&details));
+        headers[count++] = header_text("grpc-status-details-bin", fm_buf_slice(&base64));
+        /* RetryInfo{retry_delay{seconds}} alone, unpadded base64, for Python's exporter. */
+        uint8_t seconds = (uint8_t)FM_MIN((retry_after_ms + 999) / 1000, 127u);
+        uint8_t info[] = {0x0a, 0x02, 0x08, seconds};
+        struct fm_buf text;
+        fm_buf_init(&text, sizeof retry_info);
+        base64_unpadded(&text, fm_slice(info, sizeof info));
+        memcpy(retry_info, text.ptr, text.len);
+        headers[count++] = header_text("google.rpc.retryinfo-bin", fm_slice(retry_info, text.len));
+        fm_buf_fini(&text);
+    }
+    struct net_response response = {.status = 200, .headers = headers, .header_count = count};
+    net_respond(request, &response);
+    fm_buf_fini(&encoded);
+    fm_buf_fini(&details);
+    fm_buf_fini(&base64);
+}
+
+void answer_grpc(struct net_request *request, int code, const char *message)
+{
+    respond_grpc_error(request, code, message, 0);
+}
+
+void answer_grpc_message(struct net_request *request, struct fm_slice message)
+{
+    struct fm_buf body;
+    fm_buf_init(&body, ANSWER_MAX);
+    grpc_message_put(&body, message);
+    const struct http_header trailer = header_text("grpc-status", FM_SLICE("0"));
+    struct net_response response = {.status = 200,
+                                    .headers = &grpc_content_type,
+                                    .header_count = 1,
+                                    .body = fm_buf_slice(&body),
+                                    .trailers = &trailer,
+                                    .trailer_count = 1};
+    net_respond(request, &response);
+    fm_buf_fini(&body);
+}
+
+/* ---- an intake's end ---- */
+
+void intake_refuse(struct intake *intake, const struct answer *answer)
+{
+    metric_add(&intake->ingest->counters[intake->receiver].requests[answer->outcome], 1);
+    if (intake->is_grpc) {
+        respond_grpc_error(fm_take(intake->request), answer->grpc_code, answer->message,
+                           answer->retry_after_ms);
+    } else {
+        struct fm_buf body;
+        fm_buf_init(&body, ANSWER_MAX);
+        if (intake->encoding == INTAKE_JSON)
+            rpc_status_json(answer->grpc_code, answer->message, &body);
+        else
+            rpc_status_pb(answer->grpc_code, answer->message, 0, &body);
+        respond_http(intake, answer->http_status, answer->retry_after_ms, &body);
+        fm_buf_fini(&body);
+    }
+    intake_release(intake);
+}
+
+void intake_accept(struct intake *intake)
+{
+    struct ingest *ingest = intake->ingest;
+    uint32_t refused = intake->facts.refused_count;
+    char message[160] = "";
+    if (refused)
+        decode_facts_message(&intake->facts, message, sizeof message);
+    metric_add(&ingest->counters[intake->receiver]
+                    .requests[refused ? INGEST_OUTCOME_PARTIAL : INGEST_OUTCOME_OK],
+               1);
+    metric_observe(&ingest->counters[intake->receiver].ack_seconds,
+                   pf_now_ns(ingest->platform) - intake->received_ns);
+    struct fm_buf body;
+    fm_buf_init(&body, ANSWER_MAX);
+    if (intake->encoding == INTAKE_JSON)
+        otlp_response_json(refused, message, &body);
+    else
+        otlp_response_pb(refused, message, &body);
+    if (intake->is_grpc)
+        answer_grpc_message(fm_take(intake->request), fm_buf_slice(&body));
+    else
+        respond_http(intake, 200, 0, &body);
+    fm_buf_fini(&body);
+    intake_release(intake);
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ingest - the receivers' common part: which door, and what is counted. */
+#include "ingest.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+int ingest_new(struct ingest **ret_ingest, struct platform *platform, struct store *store,
+               const struct ingest_options *options)
+{
+    struct ingest *ingest = calloc(1, sizeof *ingest);
+    if (!ingest)
+        return FM_ENOMEM;
+    ingest->platform = platform;
+    ingest->store = store;
+    ingest->options = *options;
+    fm_list_init(&ingest->idle);
+    *ret_ingest = ingest;
+    return FM_OK;
+}
+
+struct ingest *ingest_free(struct ingest *ingest)
+{
+    if (!ingest)
+        return NULL;
+    while (!fm_list_empty(&ingest->idle)) {
+        struct intake *intake = FM_CONTAINER(ingest->idle.next, struct intake, link);
+        fm_list_remove(&intake->link);
+        decode_facts_fini(&intake->facts);
+        free(intake);
+    }
+    free(ingest);
+    return NULL;
+}
+
+static bool request_is_grpc(const struct net_request_view *view)
+{
+    struct fm_slice type;
+    if (!view->is_h2 ||
+        http_header_find(view->headers, view->header_count, "content-type", &type) != FM_OK)
+        return false;
+    static const char grpc[] = "application/grpc";
+    size_t len = sizeof grpc - 1;
+    if (type.len < len || !fm_slice_equal_nocase(fm_slice(type.ptr, len), grpc))
+        return false;
+    return type.len == len || type.ptr[len] == '+' || type.ptr[len] == ';';
+}
+
+void ingest_on_request(void *self, struct net_request *request)
+{
+    if (request_is_grpc(net_request_view(request)))
+        otlp_grpc_request(self, request);
+    else
+        otlp_http_request(self, request);
+}
+
+uint64_t ingest_accepted_spans(const struct ingest *ingest, enum ingest_receiver receiver)
+{
+    return metric_get(&ingest->counters[receiver].accepted_spans);
+}
+
+uint64_t ingest_refused_spans(const struct ingest *ingest, enum ingest_receiver receiver)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < INGEST_REASON_COUNT; i++)
+        sum += metric_get(&ingest->counters[receiver].refused_spans[i]);
+    return sum;
+}
+
+static const char *const receiver_names[INGEST_RECEIVER_COUNT] = {
+    [INGEST_OTLP_GRPC] = "otlp_grpc",
+    [INGEST_OTLP_HTTP] = "otlp_http",
+};
+static const char *const reason_names[INGEST_REASON_COUNT] = {
+#define X(name, text) text,
+    INGEST_REASONS(X)
+#undef X
+};
+static const char *const outcome_names[INGEST_OUTCOME_COUNT] = {
+#define X(name, text) text,
+    INGEST_OUTCOMES(X)
+#undef X
+};
+
+static void put_labelled(struct fm_buf *out, const char *name, size_t receiver, const char *label,
+                         const char *value, const metric *count)
+{
+    char labels[96];
+    (void)snprintf(labels, sizeof labels, "receiver=\"%s\",%s=\"%s\"", receiver_names[receiver],
+                   label, value);
+    metric_line(out, name, labels, metric_get(count));
+}
+
+static void put_simple(struct fm_buf *out, const char *name, size_t receiver, const metric *count)
+{
+    char labels[48];
+    (void)snprintf(labels, sizeof labels, "receiver=\"%s\"", receiver_names[receiver]);
+    metric_line(out, name, labels, metric_get(count));
+}
+
+void ingest_put_metrics(const struct ingest *ingest, struct fm_buf *out)
+{
+    const char *name = "fermata_receiver_accepted_spans_total";
+    metric_family(out, name, "counter", "Spans acknowledged, by receiver.");
+    for (size_t r = 0; r < INGEST_RECEIVER_COUNT; r++)
+        put_simple(out, name, r, &ingest->counters[r].accepted_spans);
+
+    name = "fermata_receiver_refused_spans_total";
+    metric_family(out, name, "counter", "Spans refused, by receiver and reason.");
+    for (size_t r = 0; r < INGEST_RECEIVER_COUNT; r++) {
+        for (size_t i = 0; i < INGEST_REASON_COUNT; i++)
+            put_labelled(out, name, r, "reason", reason_names[i],
+                         &ingest->counters[r].refused_spans[i]);
+    }
+    name = "fermata_receiver_requests_total";
+    metric_family(out, name, "counter", "Export requests, by receiver and outcome.");
+    for (size_t r = 0; r < INGEST_RECEIVER_COUNT; r++) {
+        for (size_t i = 0; i < INGEST_OUTCOME_COUNT; i++)
+            put_labelled(out, name, r, "outcome", outcome_names[i],
+                         &ingest->counters[r].requests[i]);
+    }
+    name = "fermata_receiver_mended_values_total";
+    metric_family(out, name, "counter", "Values cut, emptied or dropped in accepted spans.");
+    for (size_t r = 0; r < INGEST_RECEIVER_COUNT; r++)
+        put_simple(out, name, r, &ingest->counters[r].mended_values);
+
+    name = "fermata_receiver_body_bytes_total";
+    metric_family(out, name, "counter", "Request bodies as received.");
+    for (size_t r = 0; r < INGEST_RECEIVER_COUNT; r++)
+        put_simple(out, name, r, &ingest->counters[r].body_bytes);
+
+    metric_histogram_put(out, "fermata_receiver_otlp_grpc_ack_seconds",
+                         "From the request's head to its durable acknowledgement, gRPC.",
+                         &ingest->counters[INGEST_OTLP_GRPC].ack_seconds);
+    metric_histogram_put(out, "fermata_receiver_otlp_http_ack_seconds",
+                         "From the request's head to its durable acknowledgement, HTTP.",
+                         &ingest->counters[INGEST_OTLP_HTTP].ack_seconds);
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* query - trace by id as a job: snapshot on the loop, read and render on a thread, answer on the
+ * loop.  At most concurrency_max run; more wait in line, and a full line is refused at once. */
+#include "fermata/query.h"
+
+#include <stdlib.h>
+
+#define QUERY_QUEUE_PER_SLOT 16u
+
+struct query_engine {
+    struct platform *platform;
+    struct store *store;
+    struct query_options options;
+    struct fm_link waiting; /* tasks */
+    uint32_t waiting_count;
+    uint32_t running_count;
+    metric queries_total, refused_total, failed_total, inspected_bytes_total, blocks_failed_total;
+    struct metric_histogram seconds;
+};
+
+struct query_task {
+    struct query_engine *engine;
+    struct query_trace *query; /* the caller's */
+    struct store_snapshot *snapshot;
+    struct pf_job job;
+    struct fm_link link;
+    uint64_t begin_ns;
+    int rc;
+};
+
+int query_engine_new(struct query_engine **ret_engine, struct platform *platform,
+                     struct store *store, const struct query_options *options)
+{
+    struct query_engine *engine = calloc(1, sizeof *engine);
+    if (!engine)
+        return FM_ENOMEM;
+    engine->platform = platform;
+    engine->store = store;
+    engine->options = *options;
+    fm_list_init(&engine->waiting);
+    *ret_engine = engine;
+    return FM_OK;
+}
+
+struct query_engine *query_engine_free(struct query_engine *engine)
+{
+    FM_ASSERT(!engine || (engine->running_count == 0 && engine->waiting_count == 0));
+    free(engine);
+    return NULL;
+}
+
+static void query_task_work(struct pf_job *job)
+{
+    struct query_task *task = FM_CONTAINER(job, struct query_task, job);
+    struct query_trace *query = task->query;
+    FM_AUTO(trace) trace = NULL;
+    task->rc = trace_new(&trace, &query->id, task->engine->options.trace_bytes_max);
+    if (task->rc == FM_OK)
+        task->rc = store_find_trace(task->snapshot, &query->id, trace, &query->stats, &query->why);
+    if (task->rc == FM_OK)
+        task->rc = trace_finish(trace);
+    if (task->rc < 0)
+        return;
+    query->span_count = trace_span_count(trace);
+    trace_render(trace, query->format, query->stats.inspected_bytes, &query->answer);
+    if (query->answer.failed)
+        task->rc = fm_fail(&query->why, FM_ELIMIT, "the answer is larger than the limit");
+}
+
+static void query_run_next(struct query_engine *engine);
+
+static void query_task_done(struct pf_job *job)
+{
+    struct query_task *task = FM_CONTAINER(job, struct query_task, job);
+    struct query_engine *engine = task->engine;
+    struct query_trace *query = task->query;
+    int rc = task->rc;
+    metric_observe(&engine->seconds, pf_now_ns(engine->platform) - task->begin_ns);
+    metric_add(&engine->inspected_bytes_total, query->stats.inspected_bytes);
+    metric_add(&engine->blocks_failed_total, query->stats.blocks_failed);
+    if (rc < 0)
+        metric_add(&engine->failed_total, 1);
+    (void)store_snapshot_free(task->snapshot);
+    free(task);
+    engine->running_count--;
+    query->done(query, rc);
+    query_run_next(engine);
+}
+
+static void query_run_next(struct query_engine *engine)
+{
+    while (engine->waiting_count && engine->running_count < engine->options.concurrency_max) {
+        struct query_task *task = FM_CONTAINER(engine->waiting.next, struct query_task, link);
+        fm_list_remove(&task->link);
+        engine->waiting_count--;
+        engine->running_count++;
+        task->job = (struct pf_job){
+            .work = query_task_work, .done = query_task_done, .lane = PF_LANE_QUERY};
+        pf_job_submit(engine->platform, &task->job);
+    }
+}
+
+void query_trace_start(struct query_engine *engine, struct query_trace *query)
+{
+    struct query_task *task = NULL;
+    int rc = FM_EUNAVAILABLE;
+    metric_add(&engine->queries_total, 1);
+    fm_buf_init(&query->answer, engine->options.trace_bytes_max * 4); /* JSON is wider than OTLP */
+    query->stats = (struct store_read_stats){0};
+    query->why.text[0] = '\0';
+    if (engine->waiting_count < engine->options.concurrency_max * QUERY_QUEUE_PER_SLOT)
+        task = calloc(1, sizeof *task);
+    if (task)
+        rc = store_snapshot_new(engine->store, fm_slice_text(query->tenant), &task->snapshot);
+    if (rc < 0) {
+        free(task);
+        metric_add(&engine->refused_total, 1);
+        query->done(query, rc);
+        return;
+    }
+    task->engine = engine;
+    task->query = query;
+    task->begin_ns = pf_now_ns(engine->platform);
+    fm_list_append(&engine->waiting, &task->link);
+    engine->waiting_count++;
+    query_run_next(engine);
+}
+
+void query_put_metrics(const struct query_engine *engine, struct fm_buf *out)
+{
+    metric_counter(out, "fermata_query_requests_total", "Queries asked.", &engine->queries_total);
+    metric_counter(out, "fermata_query_refused_total", "Queries refused: too many at once.",
+                   &engine->refused_total);
+    metric_counter(out, "fermata_query_failed_total", "Queries that ended in an error.",
+                   &engine->failed_total);
+    metric_counter(out, "fermata_query_inspected_bytes_total", "Bytes read for queries.",
+                   &engine->inspected_bytes_total);
+    metric_counter(out, "fermata_query_blocks_failed_total",
+                   "Blocks that could not be read during a query and were left out.",
+                   &engine->blocks_failed_total);
+    metric_histogram_put(out, "fermata_query_trace_seconds", "Trace by id, from start to answer.",
+                         &engine->seconds);
+}

@@ -1,0 +1,540 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* serve - the daemon.
+ *
+ * Start: config, loop, store (replay), bucket and replicator, query, ingest, api, listeners, ready.
+ * Stop, in reverse: not ready, listeners drain, replicator, store (log to disk), loop.
+ * Nothing on the way down waits for the network: what is in the log is safe.
+ */
+#include "serve.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "fermata/api.h"
+#include "fermata/config.h"
+#include "fermata/hash.h"
+#include "fermata/ingest.h"
+#include "fermata/linux.h"
+#include "fermata/tools.h"
+#include "fermata/units.h"
+#include "fermata/uv.h"
+
+#define SERVE_SETTINGS_MAX   64
+#define SERVE_STATUS_NS      (10 * FM_NS_PER_S)
+#define SERVE_HEAD_BYTES_MAX FM_MIB(16)
+#define SERVE_DEFAULT_CONFIG "/etc/fermata/fermata.ini"
+
+extern char **environ;
+
+enum serve_listener { LISTEN_GRPC, LISTEN_HTTP, LISTEN_QUERY, LISTEN_COUNT };
+
+struct serve {
+    const char *config_file; /* NULL: none */
+    const char *settings[SERVE_SETTINGS_MAX];
+    size_t setting_count;
+
+    struct config *config; /* owned, as the objects below */
+    struct platform *platform;
+    struct store *store;
+    struct replicator *replicator;
+    struct query_engine *query;
+    struct ingest *ingest;
+    struct api *api;
+    struct net_server *servers[LISTEN_COUNT];
+    struct net_budget budget;
+    struct pf_timer watchdog_timer, status_timer, deadline_timer;
+    char listener_text[LISTEN_COUNT][96];
+    unsigned open_servers;
+    bool stopping;
+    int exit_code;
+};
+
+static const char *const listener_names[LISTEN_COUNT] = {
+    [LISTEN_GRPC] = "otlp_grpc",
+    [LISTEN_HTTP] = "otlp_http",
+    [LISTEN_QUERY] = "query",
+};
+
+static int serve_fail(const char *what, int rc, const struct fm_why *why, int exit_code)
+{
+    log_error("serve.failed", "step=%s rc=\"%s\" why=\"%s\"", what, fm_rc_text(rc), why->text);
+    return exit_code;
+}
+
+/* ---- options ---- */
+
+static void serve_usage(FILE *out)
+{
+    fputs("usage: fermata serve [--config FILE] [--set section.key=value]...\n\n"
+          "Runs the daemon in the foreground.  Without --config it reads " SERVE_DEFAULT_CONFIG
+          "\nif that exists, else it runs on its defaults.\n\n"
+          "  fermata serve --config /etc/fermata/fermata.ini\n"
+          "  fermata serve --set fermata.data_dir=/tmp/fermata\n\n"
+          "SIGTERM drains to disk and stops; SIGHUP re-reads log settings and certificates.\n",
+          out);
+}
+
+/* FM_OK; FM_END: help was printed; FM_EUSAGE. */
+static int serve_parse(struct serve *serve, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        bool has_value = i + 1 < argc;
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            serve_usage(stdout);
+            return FM_END;
+        }
+        if ((strcmp(argv[i], "--config") == 0 || strcmp(argv[i], "-c") == 0) && has_value) {
+            serve->config_file = argv[++i];
+        } else if (strcmp(argv[i], "--set") == 0 && has_value &&
+                   serve->setting_count < SERVE_SETTINGS_MAX) {
+            serve->settings[serve->setting_count++] = argv[++i];
+        } else {
+            fprintf(stderr, "fermata serve: unknown or incomplete option \"%s\"\n", argv[i]);
+            serve_usage(stderr);
+            return FM_EUSAGE;
+        }
+    }
+    if (!serve->config_file && access(SERVE_DEFAULT_CONFIG, F_OK) == 0)
+        serve->config_file = SERVE_DEFAULT_CONFIG;
+    return FM_OK;
+}
+
+static int serve_load_config(struct serve *serve, struct config **ret_config)
+{
+    struct fm_buf messages;
+    fm_buf_init(&messages, FM_MIB(1));
+    int rc = config_load(ret_config, serve->config_file, serve->settings, serve->setting_count,
+                         (const char *const *)environ, &messages);
+    (void)fwrite(messages.ptr, 1, messages.len, stderr);
+    fm_buf_fini(&messages);
+    return rc;
+}
+
+static void serve_setup_log(struct serve *serve)
+{
+    static const enum log_level levels[] = {LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO,
+                                            LOG_LEVEL_DEBUG};
+    log_setup(levels[serve->config->log_level], serve->config->log_format == 1, serve->platform);
+}
+
+/* ---- wiring ---- */
+
+static void serve_node_id(const struct config *config, uint8_t node[16])
+{
+    char text[256];
+    uint64_t hash[2];
+    if (strcmp(config->node_id, "machine-id") == 0 && linux_machine_id(node) == FM_OK)
+        return;
+    if (strcmp(config->node_id, "machine-id") == 0 || strcmp(config->node_id, "hostname") == 0)
+        linux_host_name(text, sizeof text);
+    else
+        (void)snprintf(text, sizeof text, "%s", config->node_id);
+    fm_murmur3_128(fm_slice_text(text), hash);
+    memcpy(node, hash, 16);
+}
+
+static int serve_open_store(struct serve *serve, struct fm_why *why)
+{
+    const struct config *config = serve->config;
+    struct store_options options = {
+        .data_dir = config->data_dir,
+        .sync = (enum store_sync)config->wal_sync,
+        .sync_interval_ns = config->wal_sync_interval,
+        .segment_bytes = config->wal_segment_size,
+        .compress = config->wal_compression == 0,
+        .pending_bytes_max = config->wal_max_pending,
+        .head_bytes_max = SERVE_HEAD_BYTES_MAX,
+        .block = block_options_default,
+        .block_age_ns = config->max_block_duration,
+        .block_bytes = config->max_block_bytes,
+        .quota_bytes = config->storage_quota,
+        .free_bytes_min = config->storage_min_free,
+        .retention_ns = config->retention_uploaded,
+        .on_full = (enum store_on_full)config->storage_on_full,
+    };
+    serve_node_id(config, options.node);
+    options.block.codec = config->block_compression == 0 ? CODEC_ZSTD : CODEC_SNAPPY;
+    options.block.codec_level = (int8_t)config->block_compression_level;
+    options.block.memory_max = config->block_memory_limit;
+    int rc = pf_make_path(serve->platform, config->data_dir, why);
+    if (rc < 0)
+        return rc;
+    return store_open(&serve->store, serve->platform, &options, why);
+}
+
+static int serve_new_bucket(struct serve *serve, struct bucket **ret_bucket, struct fm_why *why)
+{
+    const struct config *config = serve->config;
+    char path[512];
+    if (config->upload_destination == 0) {
+        if (config->upload_dir_path[0])
+            (void)snprintf(path, sizeof path, "%s", config->upload_dir_path);
+        else
+            (void)snprintf(path, sizeof path, "%s/bucket", config->data_dir);
+        return bucket_dir_new(ret_bucket, serve->platform, path, why);
+    }
+    (void)snprintf(path, sizeof path, "%s/upload", config->data_dir);
+    struct bucket_s3_options options = {
+        .access_key_file = config->s3_access_key_file,
+        .secret_key_file = config->s3_secret_key_file,
+        .session_token_file = config->s3_session_token_file,
+        .tls_ca_file = config->s3_tls_ca_file,
+        .single_put_max = FM_MIB(64),
+        .part_bytes = config->upload_multipart_size,
+        .timeout_ns = config->upload_request_timeout,
+        .state_dir = path,
+    };
+    struct s3_endpoint *endpoint = &options.endpoint;
+    (void)snprintf(endpoint->region, sizeof endpoint->region, "%s", config->s3_region);
+    (void)snprintf(endpoint->bucket, sizeof endpoint->bucket, "%s", config->s3_bucket);
+    (void)snprintf(endpoint->prefix, sizeof endpoint->prefix, "%s", config->s3_prefix);
+    endpoint->path_style = config->s3_path_style;
+    int rc = s3_endpoint_parse(fm_slice_text(config->s3_endpoint), endpoint, why);
+    if (rc < 0)
+        return fm_wrap(why, rc, "upload.s3.endpoint");
+    return bucket_s3_new(ret_bucket, serve->platform, &options, why);
+}
+
+static int serve_open_replicator(struct serve *serve, struct fm_why *why)
+{
+    struct bucket *bucket;
+    if (!serve->config->upload_enabled)
+        return FM_OK;
+    int rc = serve_new_bucket(serve, &bucket, why);
+    if (rc < 0)
+        return rc;
+    const struct replicator_options options = {
+        .concurrency_max = (uint32_t)serve->config->upload_concurrency,
+        .retry_cap_ns = serve->config->upload_retry_max_interval,
+    };
+    rc = replicator_new(&serve->replicator, serve->platform, serve->store, bucket, &options);
+    if (rc < 0)
+        return fm_fail(why, rc, "replicator: %s", fm_rc_text(rc));
+    const struct store_observer observer = {replicator_on_sealed, serve->replicator};
+    store_set_observer(serve->store, &observer);
+    return FM_OK;
+}
+
+static void serve_put_metrics(void *self, struct fm_buf *out)
+{
+    struct serve *serve = self;
+    char labels[64];
+    ingest_put_metrics(serve->ingest, out);
+    metric_family(out, "fermata_listener_connections", "gauge", "Open connections.");
+    for (size_t i = 0; i < LISTEN_COUNT; i++) {
+        if (!serve->servers[i])
+            continue;
+        (void)snprintf(labels, sizeof labels, "listener=\"%s\"", listener_names[i]);
+        metric_line(out, "fermata_listener_connections", labels,
+                    metric_get(&net_server_metrics(serve->servers[i])->connections_open));
+    }
+    metric_family(out, "fermata_listener_requests_refused_total", "counter",
+                  "Requests refused before a handler saw them: limits, budget, broken protocol.");
+    for (size_t i = 0; i < LISTEN_COUNT; i++) {
+        if (!serve->servers[i])
+            continue;
+        (void)snprintf(labels, sizeof labels, "listener=\"%s\"", listener_names[i]);
+        metric_line(out, "fermata_listener_requests_refused_total", labels,
+                    metric_get(&net_server_metrics(serve->servers[i])->requests_refused_total));
+    }
+    metric_gauge(out, "fermata_memory_budget_bytes", "Limit of bodies held for clients.",
+                 serve->budget.bytes_max);
+    metric_gauge(out, "fermata_memory_used_bytes", "Bodies held for clients.",
+                 metric_get(&serve->budget.bytes_used));
+    metric_counter(out, "fermata_memory_refusals_total", "Bodies refused by the budget.",
+                   &serve->budget.refusals_total);
+    metric_gauge(out, "process_resident_memory_bytes", "Resident memory.", linux_rss_bytes());
+    metric_gauge(out, "process_open_fds", "Open file descriptors.", linux_open_files());
+    metric_family(out, "process_cpu_seconds_total", "counter", "User and system time.");
+    metric_line_double(out, "process_cpu_seconds_total", NULL, (double)linux_cpu_ns() / 1e9);
+}
+
+static void serve_count_spans(void *self, uint64_t *ret_accepted, uint64_t *ret_refused)
+{
+    struct serve *serve = self;
+    *ret_accepted = *ret_refused = 0;
+    for (unsigned i = 0; i < INGEST_RECEIVER_COUNT; i++) {
+        *ret_accepted += ingest_accepted_spans(serve->ingest, i);
+        *ret_refused += ingest_refused_spans(serve->ingest, i);
+    }
+}
+
+static int serve_open_services(struct serve *serve)
+{
+    const struct config *config = serve->config;
+    const struct query_options query = {
+        .concurrency_max = (uint32_t)config->query_concurrency,
+        .trace_bytes_max = config->max_bytes_per_trace,
+    };
+    struct ingest_options ingest = {
+        .limits = decode_limits_default,
+        .decompressed_bytes_max = config->max_decompressed_bytes,
+        .retry_after_ms = (uint32_t)(config->retry_after / FM_NS_PER_MS),
+        .budget = &serve->budget,
+        .default_tenant = config->upload_tenant,
+        .cors_allowed_origins = config->cors_allowed_origins,
+    };
+    ingest.limits.span_count_max = (uint32_t)config->max_spans_per_request;
+    ingest.limits.attribute_bytes_max = (uint32_t)config->max_attribute_bytes;
+    int rc = query_engine_new(&serve->query, serve->platform, serve->store, &query);
+    if (rc == FM_OK)
+        rc = ingest_new(&serve->ingest, serve->platform, serve->store, &ingest);
+    if (rc < 0)
+        return rc;
+    const struct api_options api = {
+        .prefix = config->http_api_prefix,
+        .default_tenant = config->upload_tenant,
+        .store = serve->store,
+        .query = serve->query,
+        .replicator = serve->replicator,
+        .put_metrics = serve_put_metrics,
+        .count_spans = serve_count_spans,
+        .rss_bytes = linux_rss_bytes,
+        .self = serve,
+    };
+    return api_new(&serve->api, serve->platform, &api);
+}
+
+/* ---- listeners ---- */
+
+static int serve_listen(struct serve *serve, enum serve_listener which, bool enabled,
+                        struct net_server_options options, struct fm_why *why)
+{
+    const struct config *config = serve->config;
+    if (!enabled)
+        return FM_OK;
+    options.name = listener_names[which];
+    options.limits = http_limits_default;
+    options.limits.body_bytes_max = config->max_body_bytes;
+    options.limits.stream_count_max = (uint32_t)config->max_concurrent_streams;
+    options.connection_max = (uint32_t)config->max_connections;
+    options.head_timeout_ns = config->header_timeout;
+    options.body_timeout_ns = config->body_timeout;
+    options.idle_timeout_ns = config->idle_timeout;
+    options.budget = &serve->budget;
+    int rc = net_server_open(&serve->servers[which], serve->platform, &options, why);
+    if (rc < 0)
+        return fm_wrap(why, rc, "listener %s on %s", options.name, options.endpoint);
+    serve->open_servers++;
+    (void)snprintf(serve->listener_text[which], sizeof serve->listener_text[which], "%s",
+                   options.endpoint);
+    log_info("listener.open", "name=%s endpoint=%s tls=%s", options.name, options.endpoint,
+             options.tls_cert_file[0] ? "yes" : "no");
+    return FM_OK;
+}
+
+/* The settings that every listener has, from the fields of one section. */
+#define SERVE_LISTENER(section, handler, object)                                                   \
+    ((struct net_server_options){                                                                  \
+        .endpoint = config->section##_endpoint,                                                    \
+        .tls_cert_file = config->section##_tls_cert_file,                                          \
+        .tls_key_file = config->section##_tls_key_file,                                            \
+        .tls_client_ca_file = config->section##_tls_client_ca_file,                                \
+        .on_request = (handler),                                                                   \
+        .self = (object),                                                                          \
+    })
+
+static int serve_open_listeners(struct serve *serve, struct fm_why *why)
+{
+    const struct config *config = serve->config;
+    struct net_server_options grpc = SERVE_LISTENER(otlp_grpc, ingest_on_request, serve->ingest);
+    struct net_server_options http = SERVE_LISTENER(otlp_http, ingest_on_request, serve->ingest);
+    struct net_server_options query = SERVE_LISTENER(query, api_on_request, serve->api);
+    int rc = serve_listen(serve, LISTEN_GRPC, config->otlp_grpc_enabled, grpc, why);
+    if (rc == FM_OK)
+        rc = serve_listen(serve, LISTEN_HTTP, config->otlp_http_enabled, http, why);
+    if (rc == FM_OK)
+        rc = serve_listen(serve, LISTEN_QUERY, config->query_enabled, query, why);
+    return rc;
+}
+
+/* ---- stopping ---- */
+
+static void serve_on_store_closed(void *self)
+{
+    struct serve *serve = self;
+    serve->store = NULL;
+    pf_timer_stop(serve->platform, &serve->deadline_timer);
+    uv_platform_stop(serve->platform);
+}
+
+static void serve_on_replicator_closed(void *self)
+{
+    struct serve *serve = self;
+    serve->replicator = NULL;
+    store_close(serve->store, serve_on_store_closed, serve);
+}
+
+static void serve_close_data(struct serve *serve)
+{
+    if (serve->replicator)
+        replicator_close(serve->replicator, serve_on_replicator_closed, serve);
+    else if (serve->store)
+        serve_on_replicator_closed(serve);
+    else
+        serve_on_store_closed(serve);
+}
+
+static void serve_on_server_closed(void *self)
+{
+    struct serve *serve = self;
+    if (--serve->open_servers == 0)
+        serve_close_data(serve);
+}
+
+static void serve_on_deadline(struct pf_timer *timer)
+{
+    struct serve *serve = FM_CONTAINER(timer, struct serve, deadline_timer);
+    log_error("serve.deadline", "timeout_ms=%" PRIu64 " why=\"stopping took too long\"",
+              serve->config->shutdown_timeout / FM_NS_PER_MS);
+    _exit(EXIT_TEMPORARY); /* the log is the truth: what was acknowledged is on disk */
+}
+
+static void serve_stop(struct serve *serve)
+{
+    if (serve->stopping)
+        return;
+    serve->stopping = true;
+    linux_notify("STOPPING=1\nSTATUS=draining to disk");
+    log_info("serve.stopping", "data_dir=%s", serve->config->data_dir);
+    pf_timer_stop(serve->platform, &serve->watchdog_timer);
+    pf_timer_stop(serve->platform, &serve->status_timer);
+    serve->deadline_timer.fire = serve_on_deadline;
+    pf_timer_start(serve->platform, &serve->deadline_timer, serve->config->shutdown_timeout);
+    if (serve->api)
+        api_set_ready(serve->api, false);
+    if (serve->open_servers == 0) {
+        serve_close_data(serve);
+        return;
+    }
+    for (size_t i = 0; i < LISTEN_COUNT; i++) {
+        struct net_server *server = fm_take(serve->servers[i]);
+        if (server)
+            net_server_close(server, serve->config->shutdown_timeout / 2, serve_on_server_closed,
+                             serve);
+    }
+}
+
+/* ---- signals and timers ---- */
+
+static void serve_reload(struct serve *serve)
+{
+    struct config *config;
+    struct fm_why why;
+    linux_notify("RELOADING=1");
+    if (serve_load_config(serve, &config) < 0) {
+        log_error("serve.reload", "result=refused why=\"the configuration has errors; the old one "
+                                  "stays in use\"");
+        linux_notify("READY=1");
+        return;
+    }
+    serve->config->log_level = config->log_level;
+    serve->config->log_format = config->log_format;
+    serve_setup_log(serve);
+    (void)config_free(config);
+    for (size_t i = 0; i < LISTEN_COUNT; i++) {
+        if (serve->servers[i] && net_server_reload_tls(serve->servers[i], &why) < 0)
+            log_error("listener.reload", "name=%s why=\"%s\"", listener_names[i], why.text);
+    }
+    log_info("serve.reload", "result=done");
+    linux_notify("READY=1");
+}
+
+static void serve_on_signal(void *self, int number)
+{
+    if (number == SIGHUP)
+        serve_reload(self);
+    else
+        serve_stop(self);
+}
+
+static void serve_on_watchdog(struct pf_timer *timer)
+{
+    struct serve *serve = FM_CONTAINER(timer, struct serve, watchdog_timer);
+    linux_notify("WATCHDOG=1");
+    pf_timer_start(serve->platform, timer, linux_watchdog_ns() / 2);
+}
+
+static void serve_on_status(struct pf_timer *timer)
+{
+    struct serve *serve = FM_CONTAINER(timer, struct serve, status_timer);
+    struct store_status store;
+    char text[512];
+    store_get_status(serve->store, &store);
+    (void)snprintf(text, sizeof text,
+                   "STATUS=ready: %u listeners, %" PRIu64 " blocks, %" PRIu64 " not uploaded%s%s",
+                   serve->open_servers, store.blocks_sealed,
+                   store.blocks_sealed - FM_MIN(store.blocks_sealed, store.blocks_uploaded),
+                   store.problem[0] ? ", " : "", store.problem);
+    linux_notify(text);
+    pf_timer_start(serve->platform, timer, SERVE_STATUS_NS);
+}
+
+static int serve_start(struct serve *serve)
+{
+    struct fm_why why = {""};
+    uint64_t begin_ns = pf_now_ns(serve->platform);
+    int rc = serve_open_store(serve, &why);
+    if (rc < 0)
+        return serve_fail("store", rc, &why, rc == FM_EEXISTS ? EXIT_TEMPORARY : EXIT_IO);
+    rc = serve_open_replicator(serve, &why);
+    if (rc < 0)
+        return serve_fail("upload", rc, &why, EXIT_CONFIGURATION);
+    rc = serve_open_services(serve);
+    if (rc < 0)
+        return serve_fail("services", rc, &why, EXIT_IO);
+    rc = serve_open_listeners(serve, &why);
+    if (rc < 0)
+        return serve_fail("listeners", rc, &why, EXIT_NO_SERVICE);
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+    for (size_t i = 0; i < FM_COUNT(signals); i++) {
+        rc = uv_platform_on_signal(serve->platform, signals[i], serve_on_signal, serve);
+        if (rc < 0)
+            return serve_fail("signals", rc, &why, EXIT_IO);
+    }
+    serve->watchdog_timer.fire = serve_on_watchdog;
+    serve->status_timer.fire = serve_on_status;
+    if (linux_watchdog_ns())
+        pf_timer_start(serve->platform, &serve->watchdog_timer, linux_watchdog_ns() / 2);
+    api_set_ready(serve->api, true);
+    linux_notify("READY=1");
+    serve_on_status(&serve->status_timer);
+    log_info("serve.ready", "version=%s data_dir=%s start_ms=%" PRIu64, FERMATA_VERSION,
+             serve->config->data_dir, (pf_now_ns(serve->platform) - begin_ns) / FM_NS_PER_MS);
+    return EXIT_DONE;
+}
+
+int serve_main(int argc, char **argv)
+{
+    static struct serve serve; /* one per process; large */
+    int rc = serve_parse(&serve, argc, argv);
+    if (rc == FM_END)
+        return EXIT_DONE;
+    if (rc < 0)
+        return EXIT_WRONG_USAGE;
+    if (serve_load_config(&serve, &serve.config) < 0)
+        return EXIT_CONFIGURATION;
+    (void)signal(SIGPIPE, SIG_IGN);
+    linux_tune_allocator();
+    linux_harden();
+    serve.budget.bytes_max = serve.config->memory_limit;
+    if (uv_platform_new(&serve.platform, (unsigned)serve.config->worker_threads) < 0) {
+        fputs("fermata: cannot create the event loop\n", stderr);
+        return EXIT_IO;
+    }
+    serve_setup_log(&serve);
+    serve.exit_code = serve_start(&serve);
+    if (serve.exit_code != EXIT_DONE)
+        serve_stop(&serve);
+    uv_platform_run(serve.platform);
+    (void)api_free(serve.api);
+    (void)ingest_free(serve.ingest);
+    (void)query_engine_free(serve.query);
+    log_setup(LOG_LEVEL_INFO, false, NULL);
+    (void)uv_platform_free(serve.platform);
+    serve.config = config_free(serve.config);
+    return serve.exit_code;
+}
