@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Replays a deterministic corpus into a fresh daemon and prints what it cost.
+
+One row per protocol and number of connections: CPU until all was acknowledged durable, CPU until
+all was in verified, replicated blocks, peak memory, bytes on disk, and trace by id afterwards.
+CPU is user + system of the daemon, from /proc; written bytes are what it caused to be written.
+"""
+import json
+import os
+import pathlib
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "system"))
+from harness import FERMATA, Daemon, http_request, run_tool, wait_for  # noqa: E402
+
+SPANS = int(os.environ.get("BENCH_SPANS", "1000000"))
+SEED = 42
+LOOKUPS = 300
+TICKS = os.sysconf("SC_CLK_TCK")
+
+GOALS = [
+    ("CPU per million spans, acknowledged durable", "ack_cpu", "s", 1.0),
+    ("CPU per million spans in all", "all_cpu", "s", 3.5),
+    ("peak RSS", "peak_rss", "MiB", 96),
+    ("bytes per span in the block", "block_bytes", "B", 70),
+    ("written to disk per million spans", "written", "MB", 180),
+    ("trace by id, p50", "p50", "ms", 2),
+    ("trace by id, p99", "p99", "ms", 10),
+]
+
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def status_kib(pid, name):
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1])
+    return 0
+
+
+def written_bytes(pid):
+    for line in pathlib.Path(f"/proc/{pid}/io").read_text().splitlines():
+        if line.startswith("write_bytes:"):
+            return int(line.split()[1])
+    return 0
+
+
+def quantile(values, q):
+    values = sorted(values)
+    return values[min(len(values) - 1, int(q * len(values)))]
+
+
+def trace_ids(blocks, count):
+    """Random ids of stored traces, read from the blocks by the program itself."""
+    chance, ids = random.Random(SEED), []
+    for block in blocks:
+        dump = subprocess.Popen([str(FERMATA), "block", "dump", "--ids", str(block)],
+                                stdout=subprocess.PIPE, text=True)
+        ids += [line.strip() for line in dump.stdout]
+        dump.wait()
+    return chance.sample(ids, min(count, len(ids)))
+
+
+def lookups(daemon, ids):
+    times = []
+    for trace_id in ids:
+        begin = time.perf_counter()
+        status, _, body = http_request(daemon.ports["query"], "GET", f"/api/v2/traces/{trace_id}",
+                                       headers={"Accept": "application/protobuf"})
+        times.append((time.perf_counter() - begin) * 1000)
+        if status != 200 or len(body) < 20:
+            raise AssertionError(f"trace {trace_id} was not found")
+    return times
+
+
+def start_ms():
+    """Process start to /ready on an empty directory, polled every millisecond; best of five."""
+    best = 1e9
+    for _ in range(5):
+        directory = tempfile.mkdtemp(prefix="fermata-bench-")
+        daemon = Daemon(directory)
+        begin = time.perf_counter()
+        daemon.start(wait=False)
+        while True:
+            try:
+                if http_request(daemon.ports["query"], "GET", "/ready", timeout=1)[0] == 200:
+                    break
+            except OSError:
+                time.sleep(0.001)
+        best = min(best, (time.perf_counter() - begin) * 1000)
+        time.sleep(0.2)
+        idle = status_kib(daemon.process.pid, "VmRSS") / 1024
+        daemon.stop()
+        shutil.rmtree(directory)
+    return best, idle
+
+
+def measure(protocol, connections, corpus):
+    directory = tempfile.mkdtemp(prefix="fermata-bench-", dir=os.environ.get("BENCH_DIR"))
+    daemon = Daemon(directory)
+    daemon.start()
+    pid = daemon.process.pid
+    port = daemon.ports["grpc" if "grpc" in protocol else "http"]
+    base_cpu, base_written = cpu_seconds(pid), written_bytes(pid)
+    begin = time.perf_counter()
+    sent = json.loads(run_tool(
+        "emit", "--protocol", protocol, "--endpoint", f"127.0.0.1:{port}", "--connections", connections,
+        "--total", SPANS, "--seed", SEED, "--corpus", corpus, "--json", check=0).stdout)
+    seconds = time.perf_counter() - begin
+    spans = daemon.metric("fermata_receiver_accepted_spans_total")
+    ack_cpu = cpu_seconds(pid) - base_cpu
+    daemon.flush()
+    wait_for(lambda: daemon.metric("fermata_upload_pending_blocks") == 0, 120, "replication")
+    all_cpu, written = cpu_seconds(pid) - base_cpu, written_bytes(pid) - base_written
+    blocks = daemon.blocks()
+    size = sum((b / "data.parquet").stat().st_size for b in blocks)
+    peak = status_kib(pid, "VmHWM") / 1024
+    times = lookups(daemon, trace_ids(blocks, LOOKUPS))
+    daemon.stop()
+    shutil.rmtree(directory)
+    scale = 1e6 / spans
+    return {
+        "protocol": protocol, "connections": connections, "spans": int(spans), "blocks": len(blocks),
+        "ack_cpu": ack_cpu * scale, "all_cpu": all_cpu * scale, "peak_rss": peak,
+        "block_bytes": size / spans, "written": written * scale / 1e6,
+        "rate": spans / seconds, "ack_p50": sent["latency_ms"]["p50"], "ack_p99": sent["latency_ms"]["p99"],
+        "p50": quantile(times, 0.5), "p99": quantile(times, 0.99),
+    }
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="fermata-corpus-", dir=os.environ.get("BENCH_DIR")) as directory:
+        corpus = pathlib.Path(directory) / "corpus"
+        run_tool("emit", "--write-corpus", corpus, "--total", SPANS, "--seed", SEED, check=0)
+        print(f"corpus: {SPANS} spans, {corpus.stat().st_size / SPANS:.1f} bytes of protobuf each; "
+              f"{os.cpu_count()} cores; wal.sync = group\n")
+        ready, idle = start_ms()
+        print("protocol        conns  spans/s  ack p50  ack p99  CPU ack  CPU all  peak RSS  "
+              "B/span  written  by id p50  p99")
+        rows = []
+        for protocol in ("otlp_http", "otlp_grpc"):
+            for connections in (1, 4):
+                row = measure(protocol, connections, corpus)
+                rows.append(row)
+                print("{protocol:14s} {connections:6d} {rate:8.0f} {ack_p50:6.2f} ms {ack_p99:5.1f} ms "
+                      "{ack_cpu:6.2f} s {all_cpu:6.2f} s {peak_rss:5.0f} MiB {block_bytes:7.1f} {written:5.0f} MB "
+                      "{p50:7.2f} ms {p99:5.2f} ms".format(**row), flush=True)
+    print("\nworst of the rows against the goals")
+    for text, key, unit, goal in GOALS:
+        worst = max(row[key] for row in rows)
+        print(f"  {text:46s} {worst:8.2f} {unit:4s} goal {goal:g}  {'reached' if worst <= goal else 'MISSED'}")
+    print(f"  {'idle RSS':46s} {idle:8.2f} MiB  goal 8  {'reached' if idle <= 8 else 'MISSED'}")
+    print(f"  {'process start to ready, empty directory':46s} {ready:8.2f} ms   goal 50  "
+          f"{'reached' if ready <= 50 else 'MISSED'}")
+
+
+if __name__ == "__main__":
+    main()
