@@ -181,7 +181,7 @@ class S3Server:
             self.violation(f"{key}: replaced by different content after meta.json")
         if not key.endswith("/meta.json"):
             return
-        if known is not None and (known != body or self.conditional != "ignore"):
+        if known is not None and (known != body or self.conditional in ("412", "409")):
             self.violation(f"{key}: written again")
         meta = json.loads(body)
         data = self.objects.get(block + "/data.parquet")

@@ -12,7 +12,7 @@ import h2.config
 import h2.connection
 import h2.events
 
-from harness import DaemonTest, http_request
+from harness import DaemonTest, http_request, wait_for
 from test_otlp_http import A1, TRACE
 
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -29,6 +29,7 @@ class Call:
                  end_stream=False):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
+        self.headers, self.body, self.ended, self.reset = {}, b"", False, None
         self.h2.initiate_connection()
         self.stream = self.h2.get_next_available_stream_id()
         self.h2.send_headers(self.stream, [
@@ -39,12 +40,29 @@ class Call:
     def flush(self):
         self.socket.sendall(self.h2.data_to_send())
 
+    def receive(self):
+        """Takes in what the server sent; False at the end of the connection."""
+        data = self.socket.recv(65536)
+        for event in self.h2.receive_data(data) if data else ():
+            if isinstance(event, (h2.events.ResponseReceived, h2.events.TrailersReceived)):
+                self.headers.update(event.headers)
+            elif isinstance(event, h2.events.DataReceived):
+                self.body += event.data
+                self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            elif isinstance(event, h2.events.StreamReset):
+                self.ended, self.reset = True, event.error_code
+            elif isinstance(event, h2.events.StreamEnded):
+                self.ended = True
+        self.flush()
+        return bool(data)
+
     def send(self, data, end=False, pieces=None):
         for i in range(0, len(data), pieces or 16384):
             part = data[i:i + (pieces or 16384)]
-            while self.h2.local_flow_control_window(self.stream) < len(part):
-                self.h2.receive_data(self.socket.recv(65536))
-                self.flush()
+            while not self.ended and self.h2.local_flow_control_window(self.stream) < len(part):
+                self.receive()
+            if self.ended:  # the server answered without waiting for the rest
+                return self
             self.h2.send_data(self.stream, part)
             if pieces:
                 self.h2.send_data(self.stream, b"")
@@ -56,25 +74,11 @@ class Call:
 
     def finish(self):
         """Returns (headers and trailers in one dict, body, reset code or None)."""
-        found, body = {}, b""
-        try:
-            while True:
-                data = self.socket.recv(65536)
-                if not data:
-                    return found, body, "closed"
-                for event in self.h2.receive_data(data):
-                    if isinstance(event, (h2.events.ResponseReceived, h2.events.TrailersReceived)):
-                        found.update(event.headers)
-                    elif isinstance(event, h2.events.DataReceived):
-                        body += event.data
-                        self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-                    elif isinstance(event, h2.events.StreamReset):
-                        return found, body, event.error_code
-                    elif isinstance(event, h2.events.StreamEnded):
-                        return found, body, None
-                self.flush()
-        finally:
-            self.socket.close()
+        while not self.ended:
+            if not self.receive():
+                self.ended, self.reset = True, "closed"
+        self.socket.close()
+        return self.headers, self.body, self.reset
 
 
 class OtlpGrpcTest(DaemonTest):
@@ -202,9 +206,17 @@ class OtlpGrpcTest(DaemonTest):
 
 
 class OverloadTest(DaemonTest):
+    """A client that holds bytes of an unfinished request uses the budget up; others are told to
+    come back in a second, in the words that SDKs understand."""
+
     def test_g50_h38_overload_is_retryable(self):
-        node = self.daemon({"wal.max_pending": "64KiB"}).start()
-        big = A1 * 900
+        node = self.daemon({"limits.memory_limit": "1MiB", "limits.max_body_bytes": "1MiB",
+                            "limits.max_decompressed_bytes": "1MiB"}).start()
+        holder = socket.create_connection(("127.0.0.1", node.ports["http"]), timeout=10)
+        holder.sendall(b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\n"
+                       b"Content-Length: 1000000\r\n\r\n" + bytes(900_000))
+        wait_for(lambda: node.metric("fermata_memory_used_bytes") > 900_000, 10, "the held bytes")
+        big = A1 * 2000
         headers, _, _ = Call(node.ports["grpc"]).send(framed(big), end=True).finish()
         self.assertEqual(headers["grpc-status"], "14", headers)
         self.assertEqual(headers["google.rpc.retryinfo-bin"], "CgIIAQ")
@@ -214,6 +226,9 @@ class OverloadTest(DaemonTest):
         status, headers, _ = http_request(node.ports["http"], "POST", "/v1/traces", big,
                                           {"Content-Type": "application/x-protobuf"})
         self.assertEqual((status, headers["retry-after"]), (503, "1"))
+        holder.close()
+        wait_for(lambda: http_request(node.ports["http"], "POST", "/v1/traces", big, {
+            "Content-Type": "application/x-protobuf"})[0] == 200, 10, "the budget to be given back")
         node.stop()
 
 

@@ -176,6 +176,11 @@ struct net_response request_refusal(const struct net_request *request)
         {FM_SLICE("content-type"), FM_SLICE("application/grpc")},
         {FM_SLICE("grpc-status"), FM_SLICE("14")},
         {FM_SLICE("grpc-message"), FM_SLICE("too many bytes in flight")},
+        /* google.rpc.Status with RetryInfo of one second, and RetryInfo alone (Python's SDK). */
+        {FM_SLICE("grpc-status-details-bin"),
+         FM_SLICE("CA4SGHRvbyBtYW55IGJ5dGVzIGluIGZsaWdodBowCih0eXBlLmdvb2dsZWFw"
+                  "aXMuY29tL2dvb2dsZS5ycGMuUmV0cnlJbmZvEgQKAggB")},
+        {FM_SLICE("google.rpc.retryinfo-bin"), FM_SLICE("CgIIAQ")},
     };
     static const struct http_header grpc_large[] = {
         {FM_SLICE("content-type"), FM_SLICE("application/grpc")},
