@@ -95,6 +95,11 @@ $(sim_bin) $(bench_bin): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(support) $(e
 	@mkdir -p $(@D)
 	$(Q)$(link) -lcmocka -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
+$(BUILD)/tests/interop/parquet_sample: $(BUILD)/obj/tests/interop/parquet_sample.o $(everything)
+	@echo "  LD   $@"
+	@mkdir -p $(@D)
+	$(Q)$(link)
+
 $(replay_bin): $(BUILD)/tests/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o \
                $(BUILD)/obj/tests/fuzz/replay.o $(everything)
 	@echo "  LD   $@"
@@ -128,6 +133,7 @@ format:                                   ## clang-format over the tree
 sim: $(sim_bin)                           ## simulation; SEED=N runs one seed, SEEDS=N that many
 	$(Q)set -e; for s in $(sim_bin); do $$s $(if $(SEED),--first $(SEED) --seeds 1,\
 	    --seeds $(or $(SEEDS),1000)); done
+	$(if $(SEED),,$(Q)$(BUILD)/tests/sim/sim_store --sweep)
 
 system: $(BUILD)/fermata                  ## black-box tests against the real daemon
 	$(Q)FERMATA=$(abspath $(BUILD)/fermata) $(PYTHON) tests/system/run.py $(TESTS)
@@ -144,7 +150,8 @@ demo: packages                            ## the whole path on real input, shown
 	$(Q)$(MAKE) --no-print-directory all && tests/demo/demo.sh
 
 interop: packages                         ## foreign clients, readers and servers (npm, PyPI, Go)
-	$(Q)$(MAKE) --no-print-directory all && tests/interop/run.sh
+	$(Q)$(MAKE) --no-print-directory all $(BUILD)/tests/interop/parquet_sample
+	$(Q)tests/interop/run.sh $(BUILD) $(TESTS)
 
 bench: $(BUILD)/fermata $(bench_bin)      ## the figures of the README, measured here
 	$(Q)tests/bench/run.sh $(BUILD)

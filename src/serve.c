@@ -182,7 +182,7 @@ static int serve_new_bucket(struct serve *serve, struct bucket **ret_bucket, str
         .secret_key_file = config->s3_secret_key_file,
         .session_token_file = config->s3_session_token_file,
         .tls_ca_file = config->s3_tls_ca_file,
-        .single_put_max = FM_MIB(64),
+        .single_put_max = FM_MIN(FM_MIB(64), 4 * config->upload_multipart_size),
         .part_bytes = config->upload_multipart_size,
         .timeout_ns = config->upload_request_timeout,
         .state_dir = path,
@@ -194,7 +194,7 @@ static int serve_new_bucket(struct serve *serve, struct bucket **ret_bucket, str
     endpoint->path_style = config->s3_path_style;
     int rc = s3_endpoint_parse(fm_slice_text(config->s3_endpoint), endpoint, why);
     if (rc < 0)
-        return fm_wrap(why, rc, "upload.s3.endpoint");
+        return fm_wrap(why, rc, "upload.s3");
     return bucket_s3_new(ret_bucket, serve->platform, &options, why);
 }
 
@@ -213,7 +213,9 @@ static int serve_open_replicator(struct serve *serve, struct fm_why *why)
     rc = replicator_new(&serve->replicator, serve->platform, serve->store, bucket, &options);
     if (rc < 0)
         return fm_fail(why, rc, "replicator: %s", fm_rc_text(rc));
-    const struct store_observer observer = {replicator_on_sealed, serve->replicator};
+    const struct store_observer observer = {.on_sealed = replicator_on_sealed,
+                                            .on_dropped = replicator_on_dropped,
+                                            .self = serve->replicator};
     store_set_observer(serve->store, &observer);
     return FM_OK;
 }
@@ -370,6 +372,9 @@ static void serve_on_replicator_closed(void *self)
 
 static void serve_close_data(struct serve *serve)
 {
+    const struct store_observer nobody = {0};
+    if (serve->store)
+        store_set_observer(serve->store, &nobody);
     if (serve->replicator)
         replicator_close(serve->replicator, serve_on_replicator_closed, serve);
     else if (serve->store)

@@ -94,6 +94,9 @@ FM_MUST int block_open(struct block **ret_block, struct fm_source data,
 struct block *block_free(struct block *block);
 FM_DEFINE_AUTO(block)
 size_t block_memory(const struct block *block);
+/* Remembers where pages are and, in up to dictionary_max bytes, decompressed dictionaries, which
+ * makes block_find_trace several times cheaper.  Before the block is shared between threads. */
+void block_prepare(struct block *block, size_t dictionary_max);
 /* Appends the trace as canonical OTLP bytes.  FM_OK, or FM_NONE: not in this block.
  * ret_inspected (may be NULL): bytes read from data. */
 FM_MUST int block_find_trace(const struct block *block, const struct trace_id *id,

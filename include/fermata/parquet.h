@@ -159,6 +159,29 @@ FM_MUST int pq_column_seek(struct pq_column *column, uint64_t row, struct fm_why
 /* Dictionary values (FM_NONE: the chunk has no dictionary); valid for the column's life. */
 FM_MUST int pq_column_dictionary(struct pq_column *column, const struct fm_slice **ret_values,
                                  uint32_t *ret_count, struct fm_why *why);
+
+/* ---- one row, anywhere: for finding ---- */
+
+/* Memory that reading a row needs and the next one can use again. */
+struct pq_scratch;
+FM_MUST int pq_scratch_new(struct pq_scratch **ret_scratch);
+struct pq_scratch *pq_scratch_free(struct pq_scratch *scratch);
+FM_DEFINE_AUTO(pq_scratch)
+/* Where a chunk's pages are and, if it decompresses to no more than dictionary_max bytes, its
+ * dictionary.  Borrows file.  Immutable once made: any number of threads may read rows by it. */
+struct pq_guide;
+FM_MUST int pq_guide_new(struct pq_guide **ret_guide, const struct pq_file *file, size_t row_group,
+                         size_t leaf, size_t dictionary_max, struct pq_scratch *scratch,
+                         struct fm_why *why);
+struct pq_guide *pq_guide_free(struct pq_guide *guide);
+FM_DEFINE_AUTO(pq_guide)
+size_t pq_guide_memory(const struct pq_guide *guide);
+/* The entries of one row, values in place of dictionary indexes.  Arrays live in arena (values of
+ * a dictionary perhaps in guide); a page's CRC is checked, and what the row needs of its contents.
+ * FM_NONE: every entry of the chunk is null (its dictionary is empty). */
+FM_MUST int pq_guide_row(const struct pq_guide *guide, uint64_t row, struct pq_scratch *scratch,
+                         struct fm_arena *arena, struct pq_page *ret_page, struct fm_why *why);
+
 /* What the chunk's metadata says, for inspection. */
 struct pq_chunk_info {
     uint64_t entry_count, compressed_bytes, uncompressed_bytes;

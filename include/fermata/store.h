@@ -23,17 +23,17 @@ struct store_options {
     const char *data_dir;
     uint8_t node[16];
     enum store_sync sync;
-    uint64_t sync_interval_ns;   /* STORE_SYNC_INTERVAL */
-    uint64_t segment_bytes;      /* 16 MiB */
-    bool compress;               /* lz4 records */
-    uint64_t pending_bytes_max;  /* appended, not yet durable; above it: FM_EUNAVAILABLE */
-    uint64_t head_bytes_max;     /* index of the head */
+    uint64_t sync_interval_ns;  /* STORE_SYNC_INTERVAL */
+    uint64_t segment_bytes;     /* 16 MiB */
+    bool compress;              /* lz4 records */
+    uint64_t pending_bytes_max; /* appended, not yet durable; above it: FM_EUNAVAILABLE */
+    uint64_t head_bytes_max;    /* index of the head */
     struct block_options block;
-    uint64_t block_age_ns;       /* cut when the oldest record is this old */
-    uint64_t block_bytes;        /* cut when this much compressed log waits, per tenant */
-    uint64_t quota_bytes;        /* all of data_dir; 0: unlimited */
-    uint64_t free_bytes_min;     /* of the file system */
-    uint64_t retention_ns;       /* of uploaded blocks */
+    uint64_t block_age_ns;   /* cut when the oldest record is this old */
+    uint64_t block_bytes;    /* cut when this much compressed log waits, per tenant */
+    uint64_t quota_bytes;    /* all of data_dir; 0: unlimited */
+    uint64_t free_bytes_min; /* of the file system */
+    uint64_t retention_ns;   /* of uploaded blocks */
     enum store_on_full on_full;
 };
 
@@ -49,6 +49,9 @@ struct store_observer { /* what others want to know; both on the loop */
     /* Also, from within store_set_observer, for blocks found at start. */
     void (*on_sealed)(void *self, struct store_block *block);
     void *self;
+    /* NULL, or: with on_full = drop_oldest this block, not uploaded, has to go: let go of it, now
+     * or as soon as possible.  It goes when nobody holds it any more. */
+    void (*on_dropped)(void *self, struct store_block *block);
 };
 
 /* Opens or creates data_dir, replays the log, lists the blocks; blocks the thread (start-up).
@@ -58,7 +61,7 @@ FM_MUST int store_open(struct store **ret_store, struct platform *platform,
                        const struct store_options *options, struct fm_why *why);
 void store_set_observer(struct store *store, const struct store_observer *observer);
 
-struct store_append { /* owned by the caller, in use until done */
+struct store_append {       /* owned by the caller, in use until done */
     struct fm_slice tenant; /* valid until done */
     struct fm_buf payload;  /* canonical OTLP; taken over by the store */
     uint32_t span_count;
@@ -69,7 +72,7 @@ struct store_append { /* owned by the caller, in use until done */
     /* FM_OK: as durable as sync says.  FM_ENOSPACE, FM_EUNAVAILABLE, FM_EIO: not stored, the
      * client may try again. */
     void (*done)(struct store_append *append, int rc); /* later, never from within the call */
-    struct fm_link link; /* the store's, as is rc */
+    struct fm_link link;                               /* the store's, as is rc */
     int rc;
 };
 void store_append(struct store *store, struct store_append *append);

@@ -8,17 +8,17 @@
 #include "fermata/base.h"
 #include "fermata/codec.h"
 
-#define WAL_HEADER_BYTES 4096u      /* segment header: one page */
-#define WAL_RECORD_HEADER_BYTES 56u /* fixed part in front of the tenant's name */
-#define WAL_PAYLOAD_MAX FM_MIB(64)  /* uncompressed, one record */
-#define WAL_TENANT_MAX 255u         /* bytes of a tenant's name */
-#define WAL_SEAL_BYTES WAL_RECORD_HEADER_BYTES
+#define WAL_HEADER_BYTES        4096u      /* segment header: one page */
+#define WAL_RECORD_HEADER_BYTES 56u        /* fixed part in front of the tenant's name */
+#define WAL_PAYLOAD_MAX         FM_MIB(64) /* uncompressed, one record */
+#define WAL_TENANT_MAX          255u       /* bytes of a tenant's name */
+#define WAL_SEAL_BYTES          WAL_RECORD_HEADER_BYTES
 
 /* A position in the log: LSNs grow by the bytes of the records, over all segments; they may jump
  * from one segment to the next, never go back.  A multiple of 8. */
 struct wal_segment {
     uint8_t node[16];
-    uint64_t salt; /* random, new at each use of the file: stale bytes never look valid */
+    uint64_t salt;  /* random, new at each use of the file: stale bytes never look valid */
     uint32_t epoch; /* start-up count */
     uint64_t sequence;
     uint64_t base_lsn; /* of the first record, which lies at WAL_HEADER_BYTES; if not is_used: a
@@ -38,9 +38,9 @@ enum wal_type { WAL_SPANS = 1, WAL_SEAL = 2 }; /* SEAL: last record of a segment
 struct wal_record {
     uint64_t lsn;
     uint8_t type;
-    uint8_t codec;         /* CODEC_NONE or CODEC_LZ4 */
+    uint8_t codec; /* CODEC_NONE or CODEC_LZ4 */
     uint32_t span_count;
-    uint8_t batch_id[16];  /* stays the same if the batch is written again after a failed sync */
+    uint8_t batch_id[16]; /* stays the same if the batch is written again after a failed sync */
     uint64_t received_unix_ns;
     struct fm_slice tenant;
     uint32_t payload_bytes;    /* uncompressed */
@@ -84,9 +84,9 @@ struct wal_replay_result {
     uint64_t end_offset;   /* behind the last valid record */
     uint64_t end_lsn;
     uint64_t hole_count, hole_bytes;
-    uint64_t tail_bytes; /* non-zero bytes behind the last record: a torn write */
+    uint64_t tail_bytes;       /* non-zero bytes behind the last record: a torn write */
     uint64_t unreadable_bytes; /* the source failed there, again and again; taken for zeros */
-    bool sealed;         /* ended with WAL_SEAL */
+    bool sealed;               /* ended with WAL_SEAL */
 };
 /* FM_OK, also with holes, a torn tail and pages that the source cannot read (FM_EIO).  FM_NONE:
  * never used (ret_result->segment is set, its base_lsn 0 if even the header was never written).

@@ -18,6 +18,18 @@ static int linux_make_dir(struct platform *platform, const char *path, struct fm
     return mkdir(path, 0750) ? linux_fail(why, errno, "mkdir", path) : FM_OK;
 }
 
+static int linux_link(struct platform *platform, const char *from, const char *to,
+                      struct fm_why *why)
+{
+    (void)platform;
+    if (link(from, to) == 0)
+        return FM_OK;
+    bool never = errno == EXDEV || errno == EPERM || errno == EMLINK || errno == EOPNOTSUPP ||
+                 errno == ENOSYS;
+    return never ? fm_fail(why, FM_EUNSUPPORTED, "link %s: not possible to there", from)
+                 : linux_fail(why, errno, "link", from);
+}
+
 static int linux_rename(struct platform *platform, const char *from, const char *to,
                         struct fm_why *why)
 {
@@ -183,6 +195,7 @@ void linux_fill_directories(struct platform_ops *ops)
 {
     ops->make_dir = linux_make_dir;
     ops->rename = linux_rename;
+    ops->link = linux_link;
     ops->unlink = linux_unlink;
     ops->remove_dir = linux_remove_dir;
     ops->sync_dir = linux_sync_dir;

@@ -19,9 +19,9 @@ void linux_harden(void)
 void linux_tune_allocator(void)
 {
     /* One arena for the loop, one shared by the lanes: glibc's default of eight per core keeps
-     * the peak of each forever.  Request bodies (a few 100 KiB) come from the heap, so that the next
-     * one finds the last one's pages: as mappings of their own their faults cost a tenth of
-     * the whole acknowledgement.  What is larger goes back to the system when freed. */
+     * the peak of each forever.  Request bodies (a few 100 KiB) come from the heap, where the next
+     * one finds the last one's pages: as mappings of their own their faults cost a tenth of the
+     * whole acknowledgement.  What is larger goes back to the system when freed. */
     (void)mallopt(M_ARENA_MAX, 2);
     (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
     (void)mallopt(M_TRIM_THRESHOLD, 4 << 20);

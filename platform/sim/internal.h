@@ -184,6 +184,7 @@ enum sim_operation {
     SIM_SYNC_DIR,
     SIM_LIST,
     SIM_LOCK,
+    SIM_LINK,
 };
 /* Counts an operation that changes the disk or makes it durable; the power may fail before it. */
 FM_MUST int sim_begin(struct sim *sim, enum sim_operation operation, const char *path,
@@ -210,6 +211,7 @@ int sim_advise_gone(struct pf_file *file);
 /* names.c */
 int sim_make_dir(struct platform *platform, const char *path, struct fm_why *why);
 int sim_rename(struct platform *platform, const char *from, const char *to, struct fm_why *why);
+int sim_link(struct platform *platform, const char *from, const char *to, struct fm_why *why);
 int sim_unlink(struct platform *platform, const char *path, struct fm_why *why);
 int sim_remove_dir(struct platform *platform, const char *path, struct fm_why *why);
 int sim_sync_dir(struct platform *platform, const char *path, struct fm_why *why);

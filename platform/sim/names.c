@@ -89,6 +89,29 @@ static int sim_remove(struct platform *platform, const char *path, bool director
     return FM_OK;
 }
 
+int sim_link(struct platform *platform, const char *from, const char *to, struct fm_why *why)
+{
+    struct sim *sim = sim_of(platform);
+    struct sim_place source, target;
+    int rc = sim_begin(sim, SIM_LINK, from, why);
+
+    if (rc < 0)
+        return rc;
+    rc = sim_fault_strikes(sim, SIM_RENAME_EIO) ? FM_EIO : sim_disk_find(&sim->disk, from, &source);
+    if (rc == FM_OK)
+        rc = sim_disk_find(&sim->disk, to, &target);
+    if (rc == FM_OK && !source.inode)
+        rc = FM_ENOTFOUND;
+    if (rc == FM_OK && source.inode->is_directory)
+        rc = FM_EUNSUPPORTED;
+    if (rc == FM_OK && target.inode)
+        rc = FM_EEXISTS;
+    if (rc < 0)
+        return sim_fail(why, rc, "link", from);
+    sim_disk_link(&sim->disk, &target, source.inode);
+    return FM_OK;
+}
+
 int sim_unlink(struct platform *platform, const char *path, struct fm_why *why)
 {
     return sim_remove(platform, path, false, why);

@@ -318,6 +318,7 @@ const struct platform_ops sim_ops = {
     .advise_gone = sim_advise_gone,
     .make_dir = sim_make_dir,
     .rename = sim_rename,
+    .link = sim_link,
     .unlink = sim_unlink,
     .remove_dir = sim_remove_dir,
     .sync_dir = sim_sync_dir,

@@ -8,14 +8,14 @@ async function main() {
   const rows = async (sql) => (await connection.runAndReadAll(sql)).getRowObjectsJson();
   const [counts] = await rows(`select count(*) as traces,
       count(distinct "TraceID") as ids,
-      sum(list_sum(list_transform(rs.list, r -> list_sum(list_transform(r.element.ss.list,
-          s -> len(s.element."Spans".list)))))) as spans,
+      sum(list_sum(list_transform(rs, r -> list_sum(list_transform(r.ss, s -> len(s."Spans"))))))
+          as spans,
       min("StartTimeUnixNano")::varchar as start, max("EndTimeUnixNano")::varchar as finish
       from read_parquet('${file}')`);
-  const services = await rows(`select distinct r.element."Resource"."ServiceName" as name from
-      (select unnest(rs.list) as r from read_parquet('${file}')) order by name`);
+  const services = await rows(`select distinct r."Resource"."ServiceName" as name from
+      (select unnest(rs) as r from read_parquet('${file}')) order by name`);
   const roots = await rows(`select "TraceIDText" as id, "RootServiceName" as service,
-      "RootSpanName" as name from read_parquet('${file}') order by id limit 1000`);
+      "RootSpanName" as name from read_parquet('${file}')`);
   console.log(JSON.stringify({ counts, services: services.map((s) => s.name), roots }));
 }
 main().catch((error) => { console.error(error); process.exit(1); });

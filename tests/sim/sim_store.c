@@ -22,26 +22,26 @@
 #include "fermata/store.h"
 #include "fermata/units.h"
 
-#define TENANTS 3u
-#define TRACES 40u
-#define SPANS_MAX 6000u
+#define TENANTS    3u
+#define TRACES     40u
+#define SPANS_MAX  6000u
 #define BLOCKS_MAX 600u
-#define DATA_DIR "/var/lib/fermata"
+#define DATA_DIR   "/var/lib/fermata"
 
 static uint64_t current_seed;
 static uint64_t current_step;
 
-#define CHECK(condition, ...)                                                     \
-    do {                                                                          \
-        if (!(condition)) {                                                       \
-            printf("sim_store: seed %llu step %llu: %s:%d: %s: ",                 \
-                   (unsigned long long)current_seed, (unsigned long long)current_step, __FILE__, \
-                   __LINE__, #condition);                                         \
-            printf(__VA_ARGS__);                                                  \
-            printf("\n");                                                         \
-            fflush(stdout);                                                       \
-            abort();                                                              \
-        }                                                                         \
+#define CHECK(condition, ...)                                                                      \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            printf(                                                                                \
+                "sim_store: seed %llu step %llu: %s:%d: %s: ", (unsigned long long)current_seed,   \
+                (unsigned long long)current_step, __FILE__, __LINE__, #condition);                 \
+            printf(__VA_ARGS__);                                                                   \
+            printf("\n");                                                                          \
+            fflush(stdout);                                                                        \
+            abort();                                                                               \
+        }                                                                                          \
     } while (0)
 
 enum span_state { SPAN_SENT, SPAN_ACKED, SPAN_EXPIRABLE };
@@ -135,8 +135,8 @@ static void request_fill(struct world *world, struct request *request, uint32_t 
 {
     struct fm_buf *buf = &request->append.payload;
     uint8_t ballast[3000];
-    size_t ballast_len = world_chance(world, 8) ? world_chance(world, 100)
-                                                : world_chance(world, sizeof ballast);
+    size_t ballast_len =
+        world_chance(world, 8) ? world_chance(world, 100) : world_chance(world, sizeof ballast);
     for (size_t i = 0; i < ballast_len; i++)
         ballast[i] = (uint8_t)('a' + world_chance(world, 26));
     fm_buf_init(buf, FM_MIB(1));
@@ -148,8 +148,8 @@ static void request_fill(struct world *world, struct request *request, uint32_t 
     size_t scope_spans = pb_begin(buf, 2);
     for (uint32_t i = 0; i < request->span_count; i++) {
         struct span_note *note = &world->spans[request->first_span + i];
-        *note = (struct span_note){(uint8_t)tenant, (uint8_t)world_chance(world, TRACES),
-                                   SPAN_SENT, false};
+        *note = (struct span_note){(uint8_t)tenant, (uint8_t)world_chance(world, TRACES), SPAN_SENT,
+                                   false};
         struct trace_id id = trace_of(tenant, note->trace);
         request->keys[i] = trace_id_key(id.bytes);
         put_span(buf, &id, request->first_span + i);
@@ -200,8 +200,8 @@ static void world_append(struct world *world)
     request->append.trace_key_count = count;
     request->append.start_min_ns = UINT64_C(1763690000000000000);
     request->append.end_max_ns = UINT64_C(1763690100000000000);
-    request->append.received_unix_ns = sim_platform(world->sim)->ops->wall_ns(
-        sim_platform(world->sim));
+    request->append.received_unix_ns =
+        sim_platform(world->sim)->ops->wall_ns(sim_platform(world->sim));
     request->append.done = request_done;
     store_append(world->store, &request->append);
 }
@@ -228,8 +228,8 @@ static void world_on_sealed(void *self, struct store_block *block)
     }
     CHECK(world->block_count < BLOCKS_MAX, "too many blocks");
     struct block_note *note = &world->blocks[world->block_count++];
-    *note = (struct block_note){.first_lsn = block->first_lsn, .last_lsn = block->last_lsn,
-                                .tenant = tenant, .seen = true};
+    *note = (struct block_note){
+        .first_lsn = block->first_lsn, .last_lsn = block->last_lsn, .tenant = tenant, .seen = true};
     memcpy(note->path, block->path, sizeof note->path);
     if (!world->uploading && world_chance(world, 4) == 0) {
         store_block_ref(block);
@@ -362,8 +362,7 @@ static void world_note_durable(struct world *world)
 static bool world_keeps_cache(struct world *world)
 {
     bool keeps = world_chance(world, 3) == 0;
-    for (uint32_t i = 0; !keeps && world->options.sync != STORE_SYNC_GROUP &&
-                         i < world->span_count;
+    for (uint32_t i = 0; !keeps && world->options.sync != STORE_SYNC_GROUP && i < world->span_count;
          i++) {
         if (world->spans[i].state == SPAN_ACKED && !world->spans[i].is_durable)
             world->spans[i].state = SPAN_SENT;
@@ -382,7 +381,7 @@ static bool world_open(struct world *world)
         return false;
     }
     world->opened++;
-    struct store_observer observer = {world_on_sealed, world};
+    struct store_observer observer = {.on_sealed = world_on_sealed, .self = world};
     store_set_observer(world->store, &observer);
     return true;
 }
@@ -390,8 +389,8 @@ static bool world_open(struct world *world)
 static void world_faults(struct world *world, bool on)
 {
     static const uint32_t rates[SIM_FAULT_COUNT] = {
-        [SIM_WRITE_EIO] = 20000,  [SIM_WRITE_ENOSPC] = 20000, [SIM_SYNC_EIO] = 30000,
-        [SIM_READ_EIO] = 3000,    [SIM_OPEN_EIO] = 3000,      [SIM_RENAME_EIO] = 20000,
+        [SIM_WRITE_EIO] = 20000,        [SIM_WRITE_ENOSPC] = 20000, [SIM_SYNC_EIO] = 30000,
+        [SIM_READ_EIO] = 3000,          [SIM_OPEN_EIO] = 3000,      [SIM_RENAME_EIO] = 20000,
         [SIM_ALLOCATE_ENOSPC] = 100000,
     };
     for (unsigned i = 0; i < SIM_FAULT_COUNT; i++) {
@@ -478,8 +477,7 @@ static void check_all_traces(struct world *world)
 {
     for (uint32_t tenant = 0; tenant < TENANTS; tenant++) {
         struct store_snapshot *snapshot;
-        assert_ok(store_snapshot_new(world->store, fm_slice_text(tenant_names[tenant]),
-                                     &snapshot));
+        assert_ok(store_snapshot_new(world->store, fm_slice_text(tenant_names[tenant]), &snapshot));
         for (uint32_t trace = 0; trace < TRACES; trace++)
             check_trace(world, snapshot, tenant, trace, false);
         store_snapshot_free(snapshot);

@@ -79,6 +79,49 @@ class FullDiskTest(DaemonTest):
         daemon.stop()
 
 
+class QuotaTest(DaemonTest):
+    """The bucket does not answer and the quota is reached: refuse, or drop the oldest if told so."""
+
+    def settings(self, on_full):
+        (self.directory / "key").write_text("key\n")
+        return {"storage.quota": "3MiB", "storage.on_full": on_full, "wal.segment_size": "64KiB",
+                "block.max_block_bytes": "64KiB", "upload.destination": "s3",
+                "upload.s3.endpoint": "http://127.0.0.1:9", "upload.s3.bucket": "traces", "upload.s3.path_style": "true",
+                "upload.s3.access_key_file": str(self.directory / "key"),
+                "upload.s3.secret_key_file": str(self.directory / "key")}
+
+    def push(self, daemon, batches):
+        statuses = []
+        for i in range(batches):
+            noise = os.urandom(24_000).hex()
+            batch = [span(f"{i + 1:032x}", "0000000000000001", attributes={
+                f"k{n}": noise[n * 1000:n * 1000 + 1000] for n in range(48)})]
+            statuses.append(daemon.send(request(batch))[0])
+            if i % 10 == 9:
+                daemon.flush()
+        return statuses
+
+    def test_reject_is_the_default(self):
+        daemon = self.daemon(self.settings("reject")).start()
+        statuses = self.push(daemon, 150)
+        self.assertIn(503, statuses)
+        self.assertEqual(daemon.metric("fermata_blocks_total", 'state="dropped"'), 0)
+        for i, status in enumerate(statuses):
+            if status == 200:
+                self.assertEqual(daemon.span_ids(f"{i + 1:032x}"), ["0000000000000001"], i)
+        daemon.stop()
+
+    def test_drop_oldest_goes_on_and_says_so(self):
+        daemon = self.daemon(self.settings("drop_oldest")).start()
+        self.push(daemon, 150)
+        wait_for(lambda: daemon.send(request([span("ff" * 16, "00000000000000ff")]))[0] == 200, 20,
+                 "room for new spans")
+        self.assertGreater(daemon.metric("fermata_blocks_total", 'state="dropped"'), 0)
+        self.assertIn("store.block_dropped", daemon.log.read_text())
+        self.assertEqual(daemon.span_ids("ff" * 16), ["00000000000000ff"])
+        daemon.stop()
+
+
 class SyncFailureTest(DaemonTest):
     """strace makes one fdatasync fail; what was acknowledged before and after is found again."""
 

@@ -16,7 +16,7 @@ struct pending {
     struct store_block *block; /* counted reference */
     uint64_t ready_ns;         /* not before; monotonic */
     uint32_t attempt;          /* failures in a row */
-    bool is_dropped;       /* the store wants it gone: no more attempts, no marking */
+    bool is_dropped;           /* the store wants it gone: no more attempts, no marking */
     bool is_taken;             /* its name on the bucket belongs to something else */
     bool shared_fault;         /* the last failure was the endpoint's, not this block's */
 };

@@ -16,11 +16,12 @@
 #include "fermata/bytes.h"
 #include "fermata/units.h"
 
-#define STATE_SUFFIX    ".upload"
-#define STATE_HEAD      "fermata-upload 1\n"
-#define STATE_PATH_MAX  1024
-#define STATE_FILES_MAX 1024 /* blocks on their way are few; the rest of a flooded folder is left  \
-                              */
+#define STATE_SUFFIX   ".upload"
+#define STATE_HEAD     "fermata-upload 1\n"
+#define STATE_PATH_MAX 1024
+#define STATE_FILES_MAX                                                                            \
+    1024 /* blocks on their way are few; the rest of a flooded folder is left                      \
+          */
 
 static void state_path(const struct bucket_s3 *s3, const char *key, char path[STATE_PATH_MAX])
 {

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define BLOCKS_READ_ATTEMPTS 3u
+#define BLOCKS_READ_ATTEMPTS  3u
 #define BLOCKS_META_BYTES_MAX FM_MIB(1)
 
 int block_entry_new(struct store *store, struct block_entry **ret_entry)
@@ -92,8 +92,9 @@ int blocks_add(struct store *store, struct tenant *tenant, struct block_entry *e
     tenant->blocks[at] = entry;
     entry->tenant = tenant;
     struct fm_link *after = store->blocks.prev;
-    while (after != &store->blocks && FM_CONTAINER(after, struct block_entry, link)
-                                              ->block.sealed_unix_ns > entry->block.sealed_unix_ns)
+    while (after != &store->blocks &&
+           FM_CONTAINER(after, struct block_entry, link)->block.sealed_unix_ns >
+               entry->block.sealed_unix_ns)
         after = after->prev;
     fm_list_append(after->next, &entry->link); /* in front of what follows `after` */
     return FM_OK;
@@ -194,9 +195,8 @@ static int blocks_load_sizes(struct store *store, struct block_entry *entry, str
     return FM_OK;
 }
 
-static int blocks_load_entry(struct store *store, struct tenant *tenant,
-                             const struct block_id *id, struct block_entry *entry,
-                             struct fm_why *why)
+static int blocks_load_entry(struct store *store, struct tenant *tenant, const struct block_id *id,
+                             struct block_entry *entry, struct fm_why *why)
 {
     struct store_block *block = &entry->block;
     int rc = blocks_load_facts(store, entry, why);
@@ -318,6 +318,10 @@ static int blocks_load_tenant(struct store *store, const char *name, struct fm_w
         return rc;
     store_path(store, path, "blocks/%s", name);
     rc = name_list_read(&list, store, path, why);
+    /* A block renamed by a process that died before its sync is announced now; it must not vanish
+     * with the next power cut.  A file system that takes no sync takes no upload's marker either. */
+    if (rc == FM_OK)
+        (void)store->platform->ops->sync_dir(store->platform, path, NULL);
     for (size_t i = 0; rc == FM_OK && i < list.count; i++)
         rc = blocks_load_one(store, tenant, list.names[i]);
     name_list_fini(&list);
@@ -393,12 +397,28 @@ static void blocks_expire(struct store *store)
     }
 }
 
-/* The oldest block that may go: an uploaded one nobody reads, or, if that is the order, any. */
-static struct block_entry *blocks_victim(const struct store *store, bool uploaded)
+/* The oldest uploaded block that nobody reads. */
+static struct block_entry *blocks_victim(const struct store *store)
 {
     for (struct fm_link *link = store->blocks.next; link != &store->blocks; link = link->next) {
         struct block_entry *entry = FM_CONTAINER(link, struct block_entry, link);
-        if (entry->refs == 1 && entry->is_uploaded == uploaded)
+        if (entry->refs == 1 && entry->is_uploaded)
+            return entry;
+    }
+    return NULL;
+}
+
+/* The oldest block that was not uploaded.  Whoever waits to upload it is asked to let go; while an
+ * upload of it is under way the next one is looked at. */
+static struct block_entry *blocks_victim_not_uploaded(struct store *store)
+{
+    for (struct fm_link *link = store->blocks.next; link != &store->blocks; link = link->next) {
+        struct block_entry *entry = FM_CONTAINER(link, struct block_entry, link);
+        if (entry->is_uploaded)
+            continue;
+        if (entry->refs > 1 && store->observer.on_dropped)
+            store->observer.on_dropped(store->observer.self, &entry->block);
+        if (entry->refs == 1)
             return entry;
     }
     return NULL;
@@ -426,8 +446,7 @@ static void blocks_set_full(struct store *store, bool is_full, uint64_t used)
     }
     bool quota = store->options.quota_bytes && used > store->options.quota_bytes;
     if (quota)
-        store_set_problem(store, "quota reached: %llu of %llu bytes used",
-                          (unsigned long long)used,
+        store_set_problem(store, "quota reached: %llu of %llu bytes used", (unsigned long long)used,
                           (unsigned long long)store->options.quota_bytes);
     else
         store_set_problem(store, "disk nearly full: %llu bytes free, %llu must stay",
@@ -444,11 +463,11 @@ void blocks_retain(struct store *store)
         used = store_used_bytes(store);
         if (!blocks_is_over(store, used, freed))
             break;
-        struct block_entry *victim = blocks_victim(store, true);
+        struct block_entry *victim = blocks_victim(store);
         if (victim) {
             metric_add(&store->metrics.blocks_expired, 1);
         } else if (store->options.on_full == STORE_DROP_OLDEST &&
-                   (victim = blocks_victim(store, false))) {
+                   (victim = blocks_victim_not_uploaded(store))) {
             metric_add(&store->metrics.blocks_dropped, 1);
             metric_add(&store->metrics.dropped_spans, victim->block.span_count);
             log_error("store.block_dropped", "path=%s spans=%llu not uploaded; no space left",

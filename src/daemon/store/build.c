@@ -16,8 +16,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define BUILD_WRITE_BYTES FM_KIB(256)
-#define BUILD_MEMORY_FACTOR_MAX 16u
+#define BUILD_WRITE_BYTES         FM_KIB(256)
+#define BUILD_MEMORY_FACTOR_MAX   16u
 #define BUILD_UNREADABLE_ATTEMPTS 4u /* failed cuts before an unreadable record is left out */
 
 struct build {
@@ -32,7 +32,7 @@ struct build {
     struct block_census census;
     struct fm_buf blooms;
     char folder[STORE_PATH_BYTES]; /* blocks/.tmp/<id> */
-    bool is_rejected; /* by the verification */
+    bool is_rejected;              /* by the verification */
 };
 
 /* ---- records to rows ---- */
@@ -135,8 +135,8 @@ static int file_sink_flush(struct file_sink *sink)
 {
     if (sink->buf.len == 0)
         return FM_OK;
-    int rc = pf_write(sink->file, sink->platform, sink->offset, fm_buf_slice(&sink->buf),
-                      sink->why);
+    int rc =
+        pf_write(sink->file, sink->platform, sink->offset, fm_buf_slice(&sink->buf), sink->why);
     sink->offset += sink->buf.len;
     fm_buf_reset(&sink->buf);
     return rc;
@@ -236,8 +236,8 @@ static int build_write_facts(struct build *build, struct fm_why *why)
     memcpy(facts.node, build->store->options.node, sizeof facts.node);
     fm_buf_init(&text, FM_KIB(64));
     block_meta_render(&block->meta, &text);
-    int rc = text.failed ? FM_ENOMEM
-                         : build_write_file(build, "meta.json", fm_buf_slice(&text), why);
+    int rc =
+        text.failed ? FM_ENOMEM : build_write_file(build, "meta.json", fm_buf_slice(&text), why);
     fm_buf_reset(&text);
     local_render(&facts, &text);
     if (rc == FM_OK)
@@ -363,8 +363,8 @@ static int build_read_blooms(struct build *build, const struct block_meta *meta,
     return FM_OK;
 }
 
-static int build_verify_files(struct build *build, struct block_meta *meta,
-                              struct fm_slice *shards, struct fm_why *why)
+static int build_verify_files(struct build *build, struct block_meta *meta, struct fm_slice *shards,
+                              struct fm_why *why)
 {
     struct pf_source file;
     struct fm_source data;

@@ -37,8 +37,7 @@ struct lsn_range cover_gap(const struct tenant *tenant, uint64_t lsn, uint64_t f
     uint64_t after = position ? tenant->covered[position - 1].last + 1 : 0;
     return (struct lsn_range){
         .first = FM_MAX(after, FM_MIN(floor, lsn)),
-        .last = position < tenant->covered_count ? tenant->covered[position].first - 1
-                                                 : UINT64_MAX,
+        .last = position < tenant->covered_count ? tenant->covered[position].first - 1 : UINT64_MAX,
     };
 }
 
@@ -120,8 +119,8 @@ enum local_key {
     LOCAL_ALL = 127,
 };
 
-static int local_member(struct json_reader *reader, struct fm_slice key,
-                        struct local_facts *facts, unsigned *seen)
+static int local_member(struct json_reader *reader, struct fm_slice key, struct local_facts *facts,
+                        unsigned *seen)
 {
     uint64_t version = 0;
     const struct {

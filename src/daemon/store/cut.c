@@ -19,7 +19,7 @@ static const struct fm_sm_rule cut_rules[] = {
 
 #define CUT_BACKOFF_MIN_NS FM_NS_PER_S
 #define CUT_BACKOFF_MAX_NS (300 * FM_NS_PER_S)
-#define CUT_LOG_BYTES_MAX (UINT64_C(1) << 30) /* of log that slow tenants may hold */
+#define CUT_LOG_BYTES_MAX  (UINT64_C(1) << 30) /* of log that slow tenants may hold */
 
 static void cut_on_built(struct pf_job *job);
 static void cut_on_timer(struct pf_timer *timer);

@@ -145,8 +145,7 @@ static int tenant_add_part(struct store *store, struct tenant *tenant, uint32_t 
         tenant->part_capacity = capacity;
     }
     const struct head_part *last = tenant_last_part(tenant);
-    uint32_t capacity = last ? FM_MIN(last->chunk->capacity * 2, CHUNK_BYTES_MAX)
-                             : CHUNK_BYTES_MIN;
+    uint32_t capacity = last ? FM_MIN(last->chunk->capacity * 2, CHUNK_BYTES_MAX) : CHUNK_BYTES_MIN;
     struct head_chunk *chunk = chunk_new(FM_MAX(capacity, least));
     if (!chunk)
         return FM_ENOMEM;
@@ -299,8 +298,7 @@ static int head_view_pin(struct store *store, struct head_view *view)
     view->segments = malloc((count + 1) * sizeof(struct segment *));
     if (!view->segments)
         return FM_ENOMEM;
-    for (struct fm_link *link = store->segments.next; link != &store->segments;
-         link = link->next) {
+    for (struct fm_link *link = store->segments.next; link != &store->segments; link = link->next) {
         struct segment *segment = FM_CONTAINER(link, struct segment, link);
         segment->pins++;
         view->segments[view->segment_count++] = segment;

@@ -25,33 +25,33 @@
 #include "fermata/units.h"
 #include "fermata/wal.h"
 
-#define STORE_PATH_BYTES 1024u
-#define STORE_TENANT_MAX 4096u      /* names are chosen by peers */
-#define STORE_SPARES 1u             /* segments kept ready beside the active one */
-#define STORE_RUN_BYTES FM_KIB(256) /* small appends of one tenant become one record */
+#define STORE_PATH_BYTES   1024u
+#define STORE_TENANT_MAX   4096u       /* names are chosen by peers */
+#define STORE_SPARES       1u          /* segments kept ready beside the active one */
+#define STORE_RUN_BYTES    FM_KIB(256) /* small appends of one tenant become one record */
 #define STORE_UNSYNCED_MAX FM_MIB(8)
-#define STORE_RETRY_NS (30 * FM_NS_PER_S)
-#define STORE_KEEP_NS (10 * FM_NS_PER_S)
-#define STORE_STALL_NS (10 * FM_NS_PER_S)
+#define STORE_RETRY_NS     (30 * FM_NS_PER_S)
+#define STORE_KEEP_NS      (10 * FM_NS_PER_S)
+#define STORE_STALL_NS     (10 * FM_NS_PER_S)
 
 /* ---- segment.c ---- */
 
 enum segment_state { SEG_READY, SEG_ACTIVE, SEG_CLOSED, SEG_GOING };
 
-struct segment { /* one file of the log */
+struct segment {         /* one file of the log */
     struct fm_link link; /* store->segments by base LSN, store->spares, or a job's list */
     struct fm_sm sm;
     struct wal_segment header;
-    uint32_t name_epoch;    /* of the file's name; after a crash while recycling not the header's */
+    uint32_t name_epoch; /* of the file's name; after a crash while recycling not the header's */
     uint64_t name_sequence;
     uint64_t file_bytes;
-    uint64_t end_offset;     /* behind the last record; the writer's while it runs */
-    uint32_t record_count;   /* records in the head */
-    uint32_t pins;           /* snapshots and cuts that may read it */
-    bool is_suspect;         /* a write or sync failed, or bytes were unreadable: never recycled */
-    bool has_unread;         /* damage was found in it: kept in quarantine/ when its time is over */
-    bool header_is_written;  /* with is_used */
-    struct pf_file *file;    /* owned; open while ready or active */
+    uint64_t end_offset;    /* behind the last record; the writer's while it runs */
+    uint32_t record_count;  /* records in the head */
+    uint32_t pins;          /* snapshots and cuts that may read it */
+    bool is_suspect;        /* a write or sync failed, or bytes were unreadable: never recycled */
+    bool has_unread;        /* damage was found in it: kept in quarantine/ when its time is over */
+    bool header_is_written; /* with is_used */
+    struct pf_file *file;   /* owned; open while ready or active */
 };
 
 /* ---- head.c ---- */
@@ -92,11 +92,11 @@ struct tenant {
     struct head_part *parts; /* owned; oldest first */
     size_t part_first, part_count, part_capacity;
     uint64_t record_count, span_count;
-    uint64_t log_bytes;      /* of its records */
-    uint64_t memory_bytes;   /* of its chunks */
-    uint64_t oldest_ns;      /* monotonic; when the oldest record came, at the earliest */
+    uint64_t log_bytes;           /* of its records */
+    uint64_t memory_bytes;        /* of its chunks */
+    uint64_t oldest_ns;           /* monotonic; when the oldest record came, at the earliest */
     uint64_t first_lsn, last_lsn; /* of the head, if record_count */
-    struct lsn_range *covered; /* owned; sorted, disjoint, not adjacent */
+    struct lsn_range *covered;    /* owned; sorted, disjoint, not adjacent */
     size_t covered_count, covered_capacity;
     struct block_entry **blocks; /* owned array; by first LSN */
     size_t block_count, block_capacity;
@@ -130,7 +130,7 @@ struct log_item {
     struct tenant *tenant;
 };
 
-struct log_group { /* appends that are acknowledged together */
+struct log_group {          /* appends that are acknowledged together */
     struct log_item *items; /* owned */
     size_t count, capacity;
     uint64_t *keys; /* owned; of all items in order */
@@ -153,16 +153,16 @@ struct log_writer { /* the WAL lane's job; its own between submit and done */
     struct pf_job job;
     struct store *store;
     struct log_group *group;
-    struct codec_encoder *encoder;  /* owned, NULL without compression */
-    struct fm_buf joined;           /* payloads of a run */
-    struct fm_buf kept;             /* encoded records that no sync has covered yet */
-    struct log_entry *entries;      /* owned; of kept */
+    struct codec_encoder *encoder; /* owned, NULL without compression */
+    struct fm_buf joined;          /* payloads of a run */
+    struct fm_buf kept;            /* encoded records that no sync has covered yet */
+    struct log_entry *entries;     /* owned; of kept */
     size_t entry_count, entry_capacity;
-    size_t entry_first_new;         /* this job's own */
-    struct segment *active;         /* in store->segments or used */
+    size_t entry_first_new;                  /* this job's own */
+    struct segment *active;                  /* in store->segments or used */
     struct segment *fresh[STORE_SPARES + 1]; /* handed over, owned */
     size_t fresh_count;
-    struct fm_link used;            /* segments put to use by this job, in order */
+    struct fm_link used; /* segments put to use by this job, in order */
     uint64_t next_lsn;
     uint64_t batch_salt, batch_count;
     bool wants_sync, wants_close;
@@ -180,7 +180,7 @@ struct log {
     struct fm_sm sm;
     struct log_group groups[3]; /* filling, being written, being answered */
     struct log_group *filling, *writing, *answering;
-    struct fm_link refused;     /* store_append.link: answered on the next turn */
+    struct fm_link refused; /* store_append.link: answered on the next turn */
     struct pf_timer refuse_timer, sync_timer, probe_timer;
     bool refuse_timer_runs, sync_timer_runs;
     bool wants_sync; /* at the next job */
@@ -188,8 +188,8 @@ struct log {
     uint64_t pending_bytes;
     uint64_t submitted_ns;
     unsigned handed_count; /* ready segments in the writer's hands */
-    uint64_t durable_lsn; /* records below it may be cut */
-    uint64_t last_lsn;    /* of the newest record in the head */
+    uint64_t durable_lsn;  /* records below it may be cut */
+    uint64_t last_lsn;     /* of the newest record in the head */
 };
 
 /* ---- cut.c, build.c ---- */
@@ -214,7 +214,7 @@ struct cut {
     uint64_t first_lsn; /* of the range that the block will cover */
     uint64_t limit_lsn; /* no record above it */
     uint64_t started_ns;
-    uint32_t failures; /* of this tenant before */
+    uint32_t failures;    /* of this tenant before */
     uint64_t timer_at_ns; /* 0: the timer does not run */
     _Atomic bool is_cancelled;
     /* results */
@@ -259,10 +259,10 @@ struct keep {
     struct pf_timer timer;
     struct store *store;
     struct fm_link markers, markers_taken, markers_over; /* struct marker */
-    struct fm_link doomed, doomed_taken;         /* struct block_entry without references */
-    struct fm_link tombstones, tombstones_taken; /* struct tombstone */
-    struct fm_link going;                        /* struct segment: to recycle or unlink */
-    struct fm_link made;                         /* results: struct segment */
+    struct fm_link doomed, doomed_taken;                 /* struct block_entry without references */
+    struct fm_link tombstones, tombstones_taken;         /* struct tombstone */
+    struct fm_link going;                                /* struct segment: to recycle or unlink */
+    struct fm_link made;                                 /* results: struct segment */
     uint64_t log_begin_lsn;
     uint64_t make_after_ns; /* after a failure: not before */
     bool wants_probe;       /* at the next job */
@@ -303,7 +303,7 @@ struct store {
     struct fm_link spares;
     _Atomic uint64_t next_sequence;
     uint32_t epoch;
-    uint64_t log_floor_lsn; /* no record of the log lay below it when this process began */
+    uint64_t log_floor_lsn;  /* no record of the log lay below it when this process began */
     struct tenant **tenants; /* owned, sorted by name */
     size_t tenant_count, tenant_capacity;
     uint64_t head_memory_bytes;
@@ -350,7 +350,7 @@ FM_MUST int segment_make(struct store *store, uint64_t file_bytes, uint64_t floo
 FM_MUST int segment_recycle(struct store *store, struct segment *segment, uint64_t floor_lsn,
                             struct fm_why *why);
 void segment_release(struct store *store, struct segment *segment); /* a record or pin is gone */
-void segment_retire_idle(struct store *store); /* hands what nobody needs to keep */
+void segment_retire_idle(struct store *store);       /* hands what nobody needs to keep */
 uint64_t store_log_begin(const struct store *store); /* base LSN of the oldest segment */
 
 /* log.c */

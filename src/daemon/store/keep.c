@@ -35,9 +35,9 @@ void keep_init(struct store *store)
         .timer = {.fire = keep_on_timer},
         .store = store,
     };
-    struct fm_link *lists[] = {&keep->markers,    &keep->markers_taken,    &keep->markers_over,
-                               &keep->doomed,     &keep->doomed_taken,     &keep->tombstones,
-                               &keep->tombstones_taken, &keep->going,      &keep->made};
+    struct fm_link *lists[] = {&keep->markers,          &keep->markers_taken, &keep->markers_over,
+                               &keep->doomed,           &keep->doomed_taken,  &keep->tombstones,
+                               &keep->tombstones_taken, &keep->going,         &keep->made};
     for (size_t i = 0; i < FM_COUNT(lists); i++)
         fm_list_init(lists[i]);
 }
@@ -199,8 +199,8 @@ static uint64_t keep_do_segments(struct keep *keep)
 /* KEEP-2. */
 static void keep_do_tombstones(struct keep *keep, uint64_t begin_lsn)
 {
-    for (struct fm_link *link = keep->tombstones_taken.next, *next;
-         link != &keep->tombstones_taken; link = next) {
+    for (struct fm_link *link = keep->tombstones_taken.next, *next; link != &keep->tombstones_taken;
+         link = next) {
         next = link->next;
         struct tombstone *tombstone = FM_CONTAINER(link, struct tombstone, link);
         if (tombstone->last_lsn >= begin_lsn || keep_empty_block(keep, tombstone->path) < 0 ||
@@ -218,8 +218,7 @@ static void keep_do_probe(struct keep *keep)
     char path[STORE_PATH_BYTES], folder[STORE_PATH_BYTES];
     store_path(keep->store, folder, "wal");
     store_path(keep->store, path, "wal/.probe");
-    keep->probe_rc = pf_open(platform, path, PF_WRITE | PF_CREATE | PF_TRUNCATE, &file,
-                             &keep->why);
+    keep->probe_rc = pf_open(platform, path, PF_WRITE | PF_CREATE | PF_TRUNCATE, &file, &keep->why);
     if (keep->probe_rc < 0)
         return;
     keep->probe_rc = pf_write(file, platform, 0, FM_SLICE("probe"), &keep->why);
@@ -240,14 +239,14 @@ void keep_work(struct pf_job *job)
     keep_do_markers(keep);
     keep_do_doomed(keep);
     keep_do_tombstones(keep, keep_do_segments(keep));
-    keep->has_space = store->platform->ops->space(store->platform, store->data_dir,
-                                                  &keep->space) == FM_OK;
+    keep->has_space =
+        store->platform->ops->space(store->platform, store->data_dir, &keep->space) == FM_OK;
     if (keep->with_probe)
         keep_do_probe(keep);
     while (keep->wanted && keep->segment_rc == FM_OK && keep->probe_rc == FM_OK) {
         struct segment *segment;
-        keep->segment_rc = segment_make(store, store->options.segment_bytes,
-                                        keep->log_begin_lsn, &segment, &keep->why);
+        keep->segment_rc = segment_make(store, store->options.segment_bytes, keep->log_begin_lsn,
+                                        &segment, &keep->why);
         if (keep->segment_rc < 0)
             break;
         fm_list_append(&keep->made, &segment->link);

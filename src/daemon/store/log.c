@@ -44,8 +44,8 @@ void log_init(struct store *store)
     log->sync_timer.fire = log_on_sync_due;
     log->probe_timer.fire = log_on_probe_due;
     log->writer.store = store;
-    log->writer.job = (struct pf_job){
-        .work = log_writer_work, .done = log_on_written, .lane = PF_LANE_WAL};
+    log->writer.job =
+        (struct pf_job){.work = log_writer_work, .done = log_on_written, .lane = PF_LANE_WAL};
     fm_buf_init(&log->writer.joined, WAL_PAYLOAD_MAX);
     fm_buf_init(&log->writer.kept, SIZE_MAX / 4);
     fm_buf_init(&log->writer.seal, 4096);
@@ -92,8 +92,8 @@ static void log_refuse(struct store *store, struct store_append *append, int rc)
         rc = FM_EUNAVAILABLE;
     append->rc = rc;
     if (rc < 0)
-        metric_add(rc == FM_EIO         ? &metrics->refused_disk
-                   : rc == FM_ENOSPACE  ? &metrics->refused_space
+        metric_add(rc == FM_EIO            ? &metrics->refused_disk
+                   : rc == FM_ENOSPACE     ? &metrics->refused_space
                    : rc == FM_EUNAVAILABLE ? &metrics->refused_pending
                                            : &metrics->refused_other,
                    append->span_count);
@@ -240,8 +240,7 @@ static void log_take_segments(struct store *store)
         fm_list_append(&store->segments, link);
         fm_sm_move(&FM_CONTAINER(link, struct segment, link)->sm, SEG_ACTIVE);
     }
-    for (struct fm_link *link = store->segments.prev; link != &store->segments;
-         link = link->prev) {
+    for (struct fm_link *link = store->segments.prev; link != &store->segments; link = link->prev) {
         struct segment *segment = FM_CONTAINER(link, struct segment, link);
         if (segment->sm.state == SEG_ACTIVE && segment != writer->active)
             fm_sm_move(&segment->sm, SEG_CLOSED);

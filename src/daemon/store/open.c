@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define STORE_DATA_DIR_MAX 255u /* so that a block's directory fits store_block.path */
+#define STORE_DATA_DIR_MAX     255u /* so that a block's directory fits store_block.path */
 #define STORE_QUARANTINE_TRIES 1000u
 
 void store_path(const struct store *store, char path[STORE_PATH_BYTES], const char *format, ...)

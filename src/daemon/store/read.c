@@ -6,17 +6,19 @@
  * at one moment on the loop: a record is in the one or the other, and at worst, when a batch was
  * written twice around a failed sync, in both; the trace drops equal spans.
  *
- * Opened blocks (footer and leaf positions) are kept with their entries, 8 MiB in all.  A reader
- * that opens one puts it there if nobody was faster; only the loop takes it away, and only from
- * blocks that no snapshot holds.
+ * Opened blocks (footer, places of pages, dictionaries) are kept with their entries, 32 MiB in all.
+ * A reader that opens one puts it there if nobody was faster; only the loop takes it away, and only
+ * from blocks that no snapshot holds.  A block opened while they hold more does without
+ * dictionaries.
  */
 #include "internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#define OPEN_BYTES_MAX FM_MIB(8)
-#define OPEN_COUNT_MAX 64u
+#define OPEN_BYTES_MAX  FM_MIB(32)
+#define OPEN_BLOCK_MAX  FM_MIB(16) /* dictionaries of one; about 25 bytes a span */
+#define OPEN_COUNT_MAX  64u
 #define BLOOM_BYTES_MAX FM_MIB(64)
 
 struct block_open {
@@ -67,6 +69,8 @@ static int block_open_new(struct store *store, struct block_entry *entry,
         free(open);
         return rc;
     }
+    bool has_room = atomic_load(&store->open_bytes) < OPEN_BYTES_MAX;
+    block_prepare(open->block, has_room ? OPEN_BLOCK_MAX : 0);
     open->bytes = block_memory(open->block) + sizeof *open;
     atomic_fetch_add(&store->open_bytes, open->bytes);
     atomic_fetch_add(&store->open_count, 1);
@@ -99,8 +103,7 @@ void block_open_evict(struct store *store)
     while (atomic_load(&store->open_bytes) > OPEN_BYTES_MAX ||
            atomic_load(&store->open_count) > OPEN_COUNT_MAX) {
         struct block_entry *oldest = NULL;
-        for (struct fm_link *link = store->blocks.next; link != &store->blocks;
-             link = link->next) {
+        for (struct fm_link *link = store->blocks.next; link != &store->blocks; link = link->next) {
             struct block_entry *entry = FM_CONTAINER(link, struct block_entry, link);
             if (entry->refs == 1 && entry->opened &&
                 (!oldest || entry->used_count < oldest->used_count))
@@ -233,8 +236,7 @@ static bool finder_bloom_maybe(struct finder *finder, const struct block_entry *
     return maybe;
 }
 
-static int finder_read_block(struct finder *finder, struct block_entry *entry,
-                             struct fm_buf *otlp)
+static int finder_read_block(struct finder *finder, struct block_entry *entry, struct fm_buf *otlp)
 {
     struct block_open *open;
     uint64_t inspected = 0;

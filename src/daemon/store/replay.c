@@ -14,7 +14,7 @@
 #include "fermata/pb.h"
 
 #define REPLAY_HOLE_COPY_MAX FM_MIB(1)
-#define REPLAY_SEEN_MAX 65536u /* records; copies of a batch lie close together */
+#define REPLAY_SEEN_MAX      65536u /* records; copies of a batch lie close together */
 #define REPLAY_OPEN_ATTEMPTS 3u
 
 struct replay_seen { /* where a batch was seen last */
@@ -143,8 +143,8 @@ static struct replay_seen *seen_slot(const struct replay_seen_table *table,
 
 static int seen_grow(struct replay_seen_table *table)
 {
-    struct replay_seen_table grown = {
-        .count = table->count, .capacity = table->capacity ? table->capacity * 2 : 1024};
+    struct replay_seen_table grown = {.count = table->count,
+                                      .capacity = table->capacity ? table->capacity * 2 : 1024};
     grown.slots = calloc(grown.capacity, sizeof *grown.slots);
     if (!grown.slots)
         return FM_ENOMEM;
@@ -219,8 +219,8 @@ static int replay_enter(struct replay *replay, struct tenant *tenant, uint64_t o
         return rc;
     if (is_first) {
         uint64_t wall_ns = pf_wall_ns(store->platform), now_ns = pf_now_ns(store->platform);
-        uint64_t age_ns = wall_ns > record->received_unix_ns ? wall_ns - record->received_unix_ns
-                                                             : 0;
+        uint64_t age_ns =
+            wall_ns > record->received_unix_ns ? wall_ns - record->received_unix_ns : 0;
         age_ns = FM_MIN(age_ns, store->options.block_age_ns);
         tenant->oldest_ns = now_ns > age_ns ? now_ns - age_ns : 0;
     }
@@ -382,9 +382,9 @@ static void replay_settle(struct replay *replay, struct segment *segment,
         log_info("wal.torn_tail", "segment=%08x-%012llx bytes=%llu", segment->name_epoch,
                  (unsigned long long)segment->name_sequence,
                  (unsigned long long)result->tail_bytes);
-    uint64_t end = segment->header.base_lsn +
-                   (segment->file_bytes > WAL_HEADER_BYTES ? segment->file_bytes - WAL_HEADER_BYTES
-                                                           : 0);
+    uint64_t end =
+        segment->header.base_lsn +
+        (segment->file_bytes > WAL_HEADER_BYTES ? segment->file_bytes - WAL_HEADER_BYTES : 0);
     replay->end_lsn = FM_MAX(replay->end_lsn, end);
     /* After kill -9 the page cache may be ahead of the disk; from here on it is not. */
     struct fm_why why = {""};

@@ -80,13 +80,13 @@ static int segment_make_file(struct store *store, struct segment *segment, struc
     char path[STORE_PATH_BYTES], folder[STORE_PATH_BYTES];
     segment_path(store, segment, path);
     store_path(store, folder, "wal");
-    int rc = pf_open(store->platform, path, PF_WRITE | PF_CREATE | PF_EXCLUSIVE, &segment->file,
-                     why);
+    int rc =
+        pf_open(store->platform, path, PF_WRITE | PF_CREATE | PF_EXCLUSIVE, &segment->file, why);
     if (rc == FM_ENOTFOUND) { /* somebody removed wal/ under us: its records are gone, go on */
         rc = pf_make_path(store->platform, folder, why);
         if (rc == FM_OK)
-            rc = pf_open(store->platform, path, PF_WRITE | PF_CREATE | PF_EXCLUSIVE,
-                         &segment->file, why);
+            rc = pf_open(store->platform, path, PF_WRITE | PF_CREATE | PF_EXCLUSIVE, &segment->file,
+                         why);
     }
     if (rc < 0)
         return rc;

@@ -111,8 +111,7 @@ static void status_put_blocks(const struct store *store, const struct store_stat
     metric_gauge(out, "fermata_blocks", "Blocks on disk.", status->blocks_sealed);
     metric_gauge(out, "fermata_blocks_waiting", "Blocks on disk that are not uploaded.",
                  status->blocks_sealed - status->blocks_uploaded);
-    metric_gauge(out, "fermata_blocks_bytes", "Bytes of the blocks on disk.",
-                 status->blocks_bytes);
+    metric_gauge(out, "fermata_blocks_bytes", "Bytes of the blocks on disk.", status->blocks_bytes);
     metric_counter(out, "fermata_block_spans_total", "Spans put into blocks.",
                    &metrics->block_spans);
     metric_counter(out, "fermata_block_failures_total", "Failed attempts to build a block.",

@@ -192,8 +192,7 @@ static int writer_flush(struct log_writer *writer, struct writer_run *run, bool 
         bytes += slices[i].len;
     if (bytes == 0)
         return FM_OK;
-    int rc = writer->store->platform->ops->write(active->file, offset, slices, count,
-                                                 &writer->why);
+    int rc = writer->store->platform->ops->write(active->file, offset, slices, count, &writer->why);
     if (rc < 0)
         return rc;
     active->header_is_written = true;

@@ -56,8 +56,8 @@ static int record_put_payload(struct fm_slice payload, struct codec_encoder *enc
 }
 
 int wal_record_encode(const struct wal_segment *segment, const struct wal_record *record,
-                      struct fm_slice payload, struct codec_encoder *encoder,
-                      struct fm_buf *target, uint64_t *ret_size)
+                      struct fm_slice payload, struct codec_encoder *encoder, struct fm_buf *target,
+                      uint64_t *ret_size)
 {
     if (payload.len > WAL_PAYLOAD_MAX || record->tenant.len > WAL_TENANT_MAX)
         return FM_ELIMIT;

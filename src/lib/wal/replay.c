@@ -12,8 +12,8 @@
 
 #include "fermata/bytes.h"
 
-#define REPLAY_WINDOW_BYTES FM_MIB(1)
-#define REPLAY_PAGE_BYTES 4096u
+#define REPLAY_WINDOW_BYTES  FM_MIB(1)
+#define REPLAY_PAGE_BYTES    4096u
 #define REPLAY_READ_ATTEMPTS 3u
 
 struct replay {
@@ -52,7 +52,8 @@ static int replay_read(struct replay *replay, uint64_t offset, uint8_t *target, 
     return FM_OK;
 }
 
-/* At least len bytes of the file at offset, or as many as there are: never none if offset < size. */
+/* At least len bytes of the file at offset, or as many as there are: never none if offset < size.
+ */
 static int replay_view(struct replay *replay, uint64_t offset, size_t len,
                        struct fm_slice *ret_bytes)
 {
@@ -76,8 +77,8 @@ static int replay_view(struct replay *replay, uint64_t offset, size_t len,
         replay->window_len = fill;
         window_end = offset + fill;
     }
-    *ret_bytes = fm_slice(replay->window + (offset - replay->window_offset),
-                          (size_t)(window_end - offset));
+    *ret_bytes =
+        fm_slice(replay->window + (offset - replay->window_offset), (size_t)(window_end - offset));
     return FM_OK;
 }
 
@@ -241,8 +242,9 @@ static int replay_run(struct replay *replay, struct fm_why *why)
     if (rc == FM_NONE)
         return replay_unwritten(replay, why);
     if (rc < 0)
-        return fm_fail(why, rc, rc == FM_ECORRUPT ? "both copies of the header are damaged"
-                                                  : "written by a later version");
+        return fm_fail(why, rc,
+                       rc == FM_ECORRUPT ? "both copies of the header are damaged"
+                                         : "written by a later version");
     if (!replay->result.segment.is_used)
         return FM_NONE;
     return replay_records(replay);

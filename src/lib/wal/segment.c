@@ -6,8 +6,8 @@
 #include "fermata/bytes.h"
 #include "fermata/hash.h"
 
-#define SEGMENT_VERSION 1u
-#define SEGMENT_COPY_BYTES 76u
+#define SEGMENT_VERSION     1u
+#define SEGMENT_COPY_BYTES  76u
 #define SEGMENT_SECOND_COPY 2048u
 
 enum segment_flag { SEGMENT_USED = 1, SEGMENT_RECYCLED = 2 };
@@ -64,7 +64,8 @@ int wal_segment_decode(const uint8_t header[WAL_HEADER_BYTES], struct wal_segmen
         return first_rc == FM_EUNSUPPORTED ? first_rc : second_rc;
     }
     /* A first use torn between its copies: the used one tells the truth (WAL-3). */
-    bool take_second = first_rc != FM_OK || (second_rc == FM_OK && second.is_used && !first.is_used);
+    bool take_second =
+        first_rc != FM_OK || (second_rc == FM_OK && second.is_used && !first.is_used);
     *ret_segment = take_second ? second : first;
     return FM_OK;
 }

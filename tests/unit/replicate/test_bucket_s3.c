@@ -53,10 +53,17 @@ struct play {
 #define BEGUN                                                                                      \
     "<InitiateMultipartUploadResult><UploadId>u+1</UploadId></InitiateMultipartUploadResult>"
 #define NO_UPLOADS "<ListMultipartUploadsResult></ListMultipartUploadsResult>"
-#define COMPLETED \
-    "<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>"
+
+#define COMPLETED                                                                                  \
+    "<CompleteMultipartUploadResult>"                                                              \
+    "<ETag>e</ETag>"                                                                               \
+    "</CompleteMultipartUploadResult>"
+
 #define HASH_OF_100_X "09ecb6ebc8bcefc733f6f2ec44f791abeed6a99edf0cc31519637898aebd52d8"
-#define ETAG {"etag", "\"p\""}
+#define ETAG                                                                                       \
+    {                                                                                              \
+        "etag", "\"p\""                                                                            \
+    }
 
 static void play_next(struct play *play);
 

@@ -10,7 +10,7 @@
 #include "fermata/units.h"
 
 #define DATA_DIR "/data"
-#define TENANT "single-tenant"
+#define TENANT   "single-tenant"
 
 struct request {
     struct store_append append;
@@ -155,7 +155,7 @@ static void on_closed(void *self)
 static void fixture_open(struct fixture *f)
 {
     struct fm_why why = {""};
-    struct store_observer observer = {on_sealed, f};
+    struct store_observer observer = {.on_sealed = on_sealed, .self = f};
     int rc = store_open(&f->store, sim_platform(f->sim), &f->options, &why);
     if (rc < 0)
         fail_msg("open: %s", why.text);
@@ -470,8 +470,16 @@ static void test_interval_sync(void **state)
     fixture_open(f);
     assert_int_equal(spans_of(f, 1), 1);
     assert_int_equal(spans_of(f, 2), 1);
+    sim_fault_at(f->sim, SIM_SYNC_EIO, 1, false);
+    send(f, 3);
+    run(f, 60 * FM_NS_PER_S);
     assert_ok(flush(f));
-    assert_int_equal(spans_of(f, 2), 1);
+    fixture_crash(f, true);
+    fixture_open(f); /* the block covers both copies */
+    struct store_status status;
+    store_get_status(f->store, &status);
+    assert_int_equal(status.head_spans, 0);
+    assert_int_equal(spans_of(f, 3), 1);
 }
 
 static void seal_one(struct fixture *f, uint32_t trace)
@@ -607,8 +615,8 @@ static void test_damage_costs_one_record(void **state)
     run(f, FM_NS_PER_S);
     assert_ok(f->rc);
     struct pf_file *file;
-    assert_ok(pf_open(platform, DATA_DIR "/quarantine/00000001-000000000001.seg", PF_READ, &file,
-                      NULL));
+    assert_ok(
+        pf_open(platform, DATA_DIR "/quarantine/00000001-000000000001.seg", PF_READ, &file, NULL));
     pf_close(platform, file);
 }
 
@@ -637,13 +645,13 @@ static void test_foreign_files_are_ignored(void **state)
     seal_one(f, 1);
     fixture_crash(f, false);
     assert_ok(pf_replace_file(platform, DATA_DIR "/wal/notes.txt", FM_SLICE("x"), NULL));
-    assert_ok(pf_replace_file(platform, DATA_DIR "/wal/0000000g-000000000001.seg", FM_SLICE("x"),
-                              NULL));
+    assert_ok(
+        pf_replace_file(platform, DATA_DIR "/wal/0000000g-000000000001.seg", FM_SLICE("x"), NULL));
     assert_ok(pf_replace_file(platform, DATA_DIR "/blocks/README", FM_SLICE("x"), NULL));
     assert_ok(pf_make_path(platform, DATA_DIR "/blocks/" TENANT "/not-a-block", NULL));
     assert_ok(pf_make_path(platform, DATA_DIR "/blocks/bad tenant", NULL));
-    assert_ok(pf_replace_file(platform, DATA_DIR "/wal/00000001-0000000000ff.seg", FM_SLICE(""),
-                              NULL));
+    assert_ok(
+        pf_replace_file(platform, DATA_DIR "/wal/00000001-0000000000ff.seg", FM_SLICE(""), NULL));
     fixture_open(f);
     assert_int_equal(f->sealed_count, 1);
     assert_int_equal(spans_of(f, 1), 20);
@@ -682,6 +690,53 @@ static void test_close_answers_everybody(void **state)
     assert_true(f->is_flushed);
     fixture_open(f);
     assert_int_equal(spans_of(f, 1), 10);
+}
+
+/* Want of memory refuses, delays or degrades; it never loses what was acknowledged. */
+static void test_every_allocation_may_fail(void **state)
+{
+    struct fixture *f = *state;
+    bool reached = true;
+    uint32_t stored = 0;
+    for (uint64_t nth = 1; reached && nth < 3000; nth += 1 + nth / 16) {
+        send(f, 1);
+        run(f, FM_NS_PER_S);
+        assert_ok(f->rc);
+        stored++;
+        uint32_t before = f->answered;
+        struct request *request = calloc(1, sizeof *request);
+        assert_non_null(request);
+        struct trace_id id = trace_of(1);
+        request->key = trace_id_key(id.bytes);
+        request->answered = &f->answered;
+        request->rc = &f->rc;
+        request->append = (struct store_append){
+            .tenant = FM_SLICE(TENANT),
+            .span_count = 1,
+            .trace_keys = &request->key,
+            .trace_key_count = 1,
+            .done = request_done,
+        };
+        fm_buf_init(&request->append.payload, FM_MIB(1));
+        put_span(&request->append.payload, &id, ++f->span_count, 100);
+        f->is_flushed = false;
+        store_flush(f->store, on_flushed, f); /* the build is hit as well */
+        test_alloc_fail_at(nth);
+        store_append(f->store, &request->append);
+        run(f, 20 * FM_NS_PER_S);
+        reached = test_alloc_failed();
+        test_alloc_disarm();
+        assert_int_equal(f->answered, before + 1);
+        assert_true(f->rc == FM_OK || fm_rc_retryable(f->rc));
+        stored += f->rc == FM_OK;
+        (void)flush(f);
+    }
+    run(f, 400 * FM_NS_PER_S);
+    assert_ok(flush(f));
+    assert_int_equal(spans_of(f, 1), stored);
+    fixture_crash(f, false);
+    fixture_open(f);
+    assert_true(spans_of(f, 1) >= stored);
 }
 
 static void test_second_process_is_refused(void **state)
@@ -729,6 +784,7 @@ int main(void)
         STORE_TEST(test_foreign_files_are_ignored),
         STORE_TEST(test_half_a_block_goes_to_quarantine),
         STORE_TEST(test_close_answers_everybody),
+        STORE_TEST(test_every_allocation_may_fail),
         STORE_TEST(test_second_process_is_refused),
         STORE_TEST(test_restarts_do_not_grow_the_log),
     };

@@ -13,9 +13,9 @@
 #include "fermata/units.h"
 #include "fermata/uv.h"
 
-#define APPENDS 2000u
+#define APPENDS   2000u
 #define UNDER_WAY 64u
-#define TRACES 50u
+#define TRACES    50u
 
 struct request {
     struct store_append append;

@@ -73,8 +73,8 @@ static void log_put(struct log *log, uint8_t type, size_t payload_len)
 
 static struct log log_make(uint32_t count, size_t scale, size_t spare)
 {
-    struct log log = {.segment = {.salt = 99, .epoch = 1, .sequence = 1, .base_lsn = 40960,
-                                  .is_used = true}};
+    struct log log = {
+        .segment = {.salt = 99, .epoch = 1, .sequence = 1, .base_lsn = 40960, .is_used = true}};
     uint8_t header[WAL_HEADER_BYTES];
     fm_buf_init(&log.bytes, FM_MIB(128));
     wal_segment_encode(&log.segment, header);
@@ -130,8 +130,7 @@ static void test_replay_stops_when_told(void **state)
     struct wal_visitor visitor = {&seen, seen_record, seen_hole};
     struct wal_replay_result result;
     struct fm_slice bytes = fm_buf_slice(&log.bytes);
-    assert_int_equal(wal_replay(fm_source_memory(&bytes), &visitor, &result, NULL),
-                     FM_ECANCELLED);
+    assert_int_equal(wal_replay(fm_source_memory(&bytes), &visitor, &result, NULL), FM_ECANCELLED);
     assert_int_equal(seen.count, 1);
     fm_buf_fini(&log.bytes);
 }

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Blocks to versitygw, an S3 server in Go that shares nothing with the test servers of ours.
+
+It checks signatures and honours If-None-Match.  boto3, which is nobody's of us either, reads the
+bucket back.
+"""
+import os
+import pathlib
+import signal
+import subprocess
+import unittest
+
+import boto3
+import botocore.config
+import botocore.exceptions
+
+from harness import DaemonTest, free_port, request, run_tool, span, wait_for
+
+VERSITYGW = pathlib.Path(os.environ.get("INTEROP", "build/interop")) / "bin" / "versitygw"
+ACCESS, SECRET, REGION = "edge-writer", "correct horse/battery+staple=", "eu-west-7"
+
+
+class Gateway:
+    """One versitygw on loopback over a directory; may be killed and started again."""
+
+    def __init__(self, directory):
+        self.root = directory / "buckets"
+        self.root.mkdir()
+        self.log = directory / "versitygw.log"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = None
+
+    def client(self, secret=SECRET):
+        return boto3.client(
+            "s3", endpoint_url=self.url, region_name=REGION, aws_access_key_id=ACCESS,
+            aws_secret_access_key=secret,
+            config=botocore.config.Config(retries={"total_max_attempts": 1}, connect_timeout=2,
+                                          read_timeout=10, s3={"addressing_style": "path"}))
+
+    def start(self):
+        # --sidecar: no extended attributes asked of whatever file system /tmp is on.
+        sidecar = self.root.parent / "sidecar"
+        sidecar.mkdir(exist_ok=True)
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [str(VERSITYGW), "--port", f"127.0.0.1:{self.port}", "--region", REGION,
+                 "posix", "--sidecar", str(sidecar), str(self.root)],
+                env={**os.environ, "ROOT_ACCESS_KEY": ACCESS, "ROOT_SECRET_KEY": SECRET},
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        wait_for(self.answers, 20, "versitygw")
+
+    def answers(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"versitygw ended:\n{self.log.read_text()[-2000:]}")
+        try:
+            self.client().list_buckets()
+            return True
+        except botocore.exceptions.BotoCoreError:
+            return False
+
+    def freeze(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def kill(self):
+        if self.process:
+            self.process.kill()
+            self.process.wait(10)
+        self.process = None
+
+
+class VersitygwTest(DaemonTest):
+    serial = 0
+
+    def setUp(self):
+        super().setUp()
+        self.gateway = Gateway(self.directory)
+        self.addCleanup(self.gateway.kill)
+        self.gateway.start()
+        self.client = self.gateway.client()
+        self.client.create_bucket(Bucket="traces")
+        self.access_file = self.directory / "access"
+        self.secret_file = self.directory / "secret"
+        self.access_file.write_text(ACCESS + "\n")
+        self.secret_file.write_text(SECRET + "\n")
+
+    def s3_daemon(self, settings=None):
+        return self.daemon({
+            "upload.destination": "s3",
+            "upload.s3.endpoint": self.gateway.url,
+            "upload.s3.region": REGION,
+            "upload.s3.bucket": "traces",
+            "upload.s3.prefix": "edge/a b",
+            "upload.s3.path_style": "true",
+            "upload.s3.access_key_file": self.access_file,
+            "upload.s3.secret_key_file": self.secret_file,
+            "upload.request_timeout": "3s",
+            "upload.retry_max_interval": "200ms",
+            **(settings or {})}).start()
+
+    def make_block(self, daemon, tenant=None):
+        VersitygwTest.serial += 1
+        number = VersitygwTest.serial
+        status, _, body = daemon.send(request([span(f"{number:032x}", f"{number:016x}")]), tenant)
+        self.assertEqual(status, 200, body)
+        daemon.flush()
+
+    def wait_metric(self, daemon, name, condition, seconds=20):
+        try:
+            wait_for(lambda: condition(daemon.metric(name)), seconds, name)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{daemon.log_text()}") from None
+
+    def wait_uploaded(self, daemon):
+        self.wait_metric(daemon, "fermata_upload_pending_blocks", lambda n: n == 0)
+
+    def objects(self):
+        """Key to bytes of everything in the bucket."""
+        listed = self.client.list_objects_v2(Bucket="traces")
+        self.assertFalse(listed["IsTruncated"])
+        return {item["Key"]: self.client.get_object(Bucket="traces", Key=item["Key"])["Body"].read()
+                for item in listed.get("Contents", [])}
+
+    def check_bucket(self, daemon, count, tenants=("single-tenant",)):
+        """The bucket holds the daemon's blocks, count of them, byte for byte, and nothing else."""
+        expected = {f"edge/a b/{tenant}/{block.name}/{name}": (block / name).read_bytes()
+                    for tenant in tenants for block in daemon.blocks(tenant)
+                    for name in ("data.parquet", "meta.json", "bloom-0")}
+        self.assertEqual(len(expected), 3 * count)
+        there = self.objects()
+        self.assertEqual(sorted(there), sorted(expected))
+        self.assertEqual([key for key in there if there[key] != expected[key]], [])
+        return there
+
+    def test_blocks_arrive_whole(self):
+        daemon = self.s3_daemon()
+        for tenant in (None, None, "other", None):
+            self.make_block(daemon, tenant)
+        self.wait_uploaded(daemon)
+        there = self.check_bucket(daemon, 4, ("single-tenant", "other"))
+        self.assertEqual(daemon.metric("fermata_upload_failures_total"), 0)
+        copy = self.directory / "copy" / daemon.blocks()[0].name
+        copy.mkdir(parents=True)
+        for key, content in there.items():
+            if f"/{copy.name}/" in key:
+                (copy / key.rsplit("/", 1)[1]).write_bytes(content)
+        run_tool("block", "verify", copy, check=0)
+        daemon.stop()
+
+    def test_multipart(self):
+        """A block of more than a few parts is one object again, of the right length."""
+        daemon = self.s3_daemon({
+            "upload.multipart_size": "5MiB", "block.max_block_bytes": "512MiB",
+            "block.memory_limit": "1GiB", "limits.memory_limit": "256MiB"})
+        run_tool("emit", "--protocol", "otlp_http", "--endpoint",
+                 f"127.0.0.1:{daemon.ports['http']}", "--total", 200000, check=0)
+        daemon.flush()
+        self.wait_uploaded(daemon)
+        self.check_bucket(daemon, 1)
+        daemon.stop()
+
+    def test_wrong_secret_then_right(self):
+        self.secret_file.write_text("guess")
+        daemon = self.s3_daemon()
+        self.make_block(daemon)
+        self.wait_metric(daemon, "fermata_upload_failures_total", lambda n: n >= 2)
+        self.assertEqual(self.objects(), {})
+        self.assertIn("SignatureDoesNotMatch", daemon.log_text())
+        self.assertEqual(daemon.metric("fermata_upload_pending_blocks"), 1)
+        self.secret_file.write_text(SECRET)
+        self.wait_uploaded(daemon)
+        self.check_bucket(daemon, 1)
+        daemon.stop()
+
+    def test_a_name_that_is_taken_is_left_alone(self):
+        self.gateway.kill()
+        daemon = self.s3_daemon()
+        self.make_block(daemon)
+        self.gateway.start()
+        taken = f"edge/a b/single-tenant/{daemon.blocks()[0].name}/meta.json"
+        daemon.kill()  # the gateway may have it already: begin anew with the name taken
+        for item in self.objects():
+            self.client.delete_object(Bucket="traces", Key=item)
+        self.client.put_object(Bucket="traces", Key=taken, Body=b'{"blockID":"of somebody else"}')
+        again = self.forget_uploads(daemon)
+        self.wait_metric(again, "fermata_upload_conflicting_blocks", lambda n: n == 1)
+        self.assertEqual(self.objects()[taken], b'{"blockID":"of somebody else"}')
+        self.make_block(again)  # and it holds up nobody else
+        self.wait_metric(again, "fermata_upload_pending_blocks", lambda n: n == 1)
+        again.stop()
+
+    def test_outage_and_kills(self):
+        daemon = self.s3_daemon()
+        self.make_block(daemon)
+        self.gateway.kill()
+        for _ in range(3):
+            self.make_block(daemon)
+        daemon.kill()
+        daemon.start()
+        self.wait_metric(daemon, "fermata_upload_failures_total", lambda n: n >= 1)
+        self.gateway.start()
+        self.gateway.freeze()
+        self.make_block(daemon)
+        self.wait_metric(daemon, "fermata_upload_active_blocks", lambda n: n > 0)
+        daemon.kill()
+        self.gateway.kill()
+        self.gateway.start()
+        daemon.start()
+        self.wait_uploaded(daemon)
+        self.check_bucket(daemon, 5)
+        daemon.stop()
+
+
+if __name__ == "__main__":
+    unittest.main()
