@@ -4,13 +4,34 @@ with one count.
 
 Each file runs under a time limit; a file that hangs is a failure, not a wait.
 """
+import os
 import pathlib
+import re
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 LIMIT_SECONDS = 600
+
+
+def run_bounded(command):
+    """Returns what the command printed and the three numbers of its COUNT line, None without."""
+    with tempfile.TemporaryFile() as log:
+        child = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        try:
+            child.wait(LIMIT_SECONDS)
+            late = ""
+        except subprocess.TimeoutExpired:
+            late = f"\ntimed out after {LIMIT_SECONDS} s"
+            os.killpg(child.pid, signal.SIGKILL)  # with the daemons that it started
+            child.wait()
+        log.seek(0)
+        output = log.read().decode(errors="replace") + late
+    found = None if late else re.search(r"^COUNT (\d+) (\d+) (\d+)$", output, re.M)
+    return output, [int(number) for number in found.groups()] if found else None
 
 
 def main():
@@ -26,22 +47,19 @@ def main():
                 "r = unittest.TextTestRunner(verbosity=2).run("
                 "unittest.defaultTestLoader.loadTestsFromModule(m))\n"
                 "bad = len(r.failures) + len(r.errors) + len(r.unexpectedSuccesses)\n"
-                "print('COUNT', r.testsRun - bad - len(r.skipped), bad, len(r.skipped))\n")
-        try:
-            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                                  timeout=LIMIT_SECONDS)
-            output, counts = done.stdout + done.stderr, None
-            for line in done.stdout.splitlines():
-                if line.startswith("COUNT "):
-                    counts = [int(n) for n in line.split()[1:]]
-        except subprocess.TimeoutExpired as late:
-            output, counts = f"{late.stdout}{late.stderr}\ntimed out", None
+                "good = max(0, r.testsRun - bad - len(r.skipped))\n"
+                "print('COUNT', good, bad, len(r.skipped))\n")
+        output, counts = run_bounded([sys.executable, "-c", code])
         good, bad, skips = counts or (0, 1, 0)
         passed, failed, skipped = passed + good, failed + bad, skipped + skips
         print(f"  {'ok  ' if bad == 0 else 'FAIL'} {name} ({good} passed, {bad} failed"
               f"{f', {skips} skipped' if skips else ''}, {time.monotonic() - begin:.1f} s)", flush=True)
-        if bad or skips:
+        if bad:
             print(output, flush=True)
+        for line in output.splitlines() if skips and not bad else ():
+            found = re.match(r"(\S+) \(.*\.\.\. skipped (.*)", line)
+            if found:
+                print(f"       {found[1]}: skipped, {found[2].strip(chr(39))}", flush=True)
     print(f"{folder.name}: {passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed else 0
 

@@ -13,17 +13,18 @@ class FullDiskTest(DaemonTest):
 
     def setUp(self):
         super().setUp()
+        self.disk = self.directory / "small"
+        self.disk.mkdir()
         reason = can_mount()
         if reason:
             self.skipTest(reason)
-        self.disk = self.directory / "small"
-        self.disk.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(self.disk)], check=True)
 
     def clean_up(self):
         for daemon in self.daemons:
             daemon.kill()
-        subprocess.run(["umount", str(self.disk)], capture_output=True)
+        if os.path.ismount(self.disk):
+            subprocess.run(["umount", str(self.disk)], check=True)
         super().clean_up()
 
     def small_daemon(self):

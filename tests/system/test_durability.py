@@ -103,11 +103,11 @@ def can_mount():
 class PowerCutTest(DaemonTest):
     def setUp(self):
         super().setUp()
+        self.image, self.mount_point = self.directory / "disk.img", self.directory / "disk"
+        self.mount_point.mkdir()
         reason = can_mount()
         if reason:
             self.skipTest(reason)
-        self.image, self.mount_point = self.directory / "disk.img", self.directory / "disk"
-        self.mount_point.mkdir()
         with open(self.image, "wb") as image:
             image.truncate(512 << 20)
         subprocess.run(["mkfs.ext4", "-q", "-F", str(self.image)], check=True)
@@ -124,7 +124,8 @@ class PowerCutTest(DaemonTest):
         subprocess.run(["mount", "-o", "loop", str(self.image), str(self.mount_point)], check=True)
 
     def unmount(self):
-        subprocess.run(["umount", str(self.mount_point)], capture_output=True)
+        if os.path.ismount(self.mount_point):
+            subprocess.run(["umount", str(self.mount_point)], check=True)
 
     def cut_power(self):
         """Returns the moment from which nothing counts as acknowledged.
