@@ -2,6 +2,8 @@
 /* A byte stream to a server on libuv.
  *
  *   LOOKING UP --> CONNECTING --> OPEN --> ENDED        free: any --> CLOSING, released in on_close
+ *                    ^      v
+ *                    CHANGING    a name has more addresses: a new socket for the next one
  *
  * Writes try the socket at once and leave the rest to libuv.  The completion of a write that went
  * out at once is reported from the next turn of the loop, so that a caller never re-enters itself.
@@ -30,16 +32,19 @@ struct net_stream {
     uv_write_t write;
     const struct net_stream_events *events; /* borrowed */
     void *self;
+    struct addrinfo *addresses, *next_address;
     unsigned handle_count; /* open handles and the look-up under way */
-    bool is_looking, is_open, is_ended, is_freed;
+    bool is_looking, is_changing, is_open, is_ended, is_freed;
     uint16_t port;
     uint8_t buffer[STREAM_READ_BYTES];
 };
 
 static void stream_release(struct net_stream *stream)
 {
-    if (--stream->handle_count == 0)
-        free(stream);
+    if (--stream->handle_count > 0)
+        return;
+    uv_freeaddrinfo(stream->addresses);
+    free(stream);
 }
 
 static void stream_on_close(uv_handle_t *handle)
@@ -82,12 +87,19 @@ static void stream_on_read(uv_stream_t *handle, ssize_t len, const uv_buf_t *buf
         stream->events->on_data(stream->self, fm_slice(buf->base, (size_t)len));
 }
 
+static void stream_on_changed(uv_handle_t *handle);
+
 static void stream_on_connect(uv_connect_t *request, int status)
 {
     struct net_stream *stream = FM_CONTAINER(request, struct net_stream, connect);
 
     if (stream->is_freed)
         return;
+    if (status < 0 && stream->next_address) {
+        stream->is_changing = true;
+        uv_close(&stream->socket.handle, stream_on_changed);
+        return;
+    }
     if (status == 0)
         status = uv_read_start(&stream->socket.stream, stream_on_allocate, stream_on_read);
     if (status < 0) {
@@ -107,18 +119,44 @@ static int stream_connect(struct net_stream *stream, const struct sockaddr *addr
     return status;
 }
 
+static void stream_connect_next(struct net_stream *stream)
+{
+    const struct addrinfo *address = stream->next_address;
+
+    stream->next_address = address->ai_next;
+    int status = stream_connect(stream, address->ai_addr);
+    if (status < 0)
+        stream_on_connect(&stream->connect, status);
+}
+
+/* The socket that met no answer is closed. */
+static void stream_on_changed(uv_handle_t *handle)
+{
+    struct net_stream *stream = handle->data;
+    uv_loop_t *loop = handle->loop;
+
+    stream->is_changing = false;
+    if (stream->is_freed) {
+        stream_release(stream);
+        return;
+    }
+    (void)uv_tcp_init(loop, &stream->socket.tcp); /* without a socket yet it cannot fail */
+    stream->socket.handle.data = stream;
+    stream_connect_next(stream);
+}
+
 static void stream_on_lookup(uv_getaddrinfo_t *request, int status, struct addrinfo *addresses)
 {
     struct net_stream *stream = FM_CONTAINER(request, struct net_stream, lookup);
 
     stream->is_looking = false;
+    stream->addresses = stream->next_address = addresses;
     if (!stream->is_freed) {
-        if (status == 0)
-            status = stream_connect(stream, addresses->ai_addr);
         if (status < 0)
             stream_end(stream, status);
+        else
+            stream_connect_next(stream);
     }
-    uv_freeaddrinfo(addresses);
     stream_release(stream);
 }
 
@@ -253,7 +291,8 @@ struct net_stream *net_stream_free(struct net_stream *stream)
     stream->is_freed = true;
     if (stream->is_looking)
         (void)uv_cancel((uv_req_t *)&stream->lookup); /* too late is fine: it ends by itself */
-    uv_close(&stream->socket.handle, stream_on_close);
+    if (!stream->is_changing)
+        uv_close(&stream->socket.handle, stream_on_close);
     uv_close((uv_handle_t *)&stream->soon, stream_on_close);
     return NULL;
 }
