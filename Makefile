@@ -13,19 +13,22 @@ PYTHON     ?= /usr/bin/python3
 comma      := ,
 Q          := $(if $(V),,@)
 
-CPPFLAGS += -Iinclude -Iplatform -D_GNU_SOURCE -DFERMATA_VERSION='"$(VERSION)"' -MMD -MP
-CFLAGS   ?= -O2 -g
-CFLAGS   += -std=gnu17 -Wall -Wextra -Wshadow -Wundef -Wwrite-strings -Wvla -Wformat=2 \
-            -Wstrict-prototypes -Wmissing-prototypes -fno-delete-null-pointer-checks -fPIE -pthread
-HARDEN   := -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection \
+# CFLAGS, CPPFLAGS, LDFLAGS and LDLIBS belong to whoever builds; what fermata needs stands here.
+CFLAGS   ?= $(if $(SAN),-O1,-O2) -g
+include  := -Iinclude -Iplatform -D_GNU_SOURCE -DFERMATA_VERSION='"$(VERSION)"' -MMD -MP
+warn     := -Wall -Wextra -Wshadow -Wundef -Wwrite-strings -Wvla -Wformat=2 -Wstrict-prototypes \
+            -Wmissing-prototypes
+harden   := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection \
             $(shell $(CC) -ftrivial-auto-var-init=zero -xc -c -o /dev/null /dev/null 2>/dev/null && \
                 echo -ftrivial-auto-var-init=zero) $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
-CFLAGS   += $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -O1 -DFM_ARENA_DEBUG,$(HARDEN))
-LDFLAGS  += -pie -pthread -Wl,-z,relro,-z,now,-z,noexecstack $(if $(SAN),-fsanitize=$(SAN))
-CFLAGS   += $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null)
-LDLIBS   += $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null)
-LDLIBS   += $(shell $(PKG_CONFIG) --libs mbedtls mbedx509 mbedcrypto 2>/dev/null || \
-              echo -lmbedtls -lmbedx509 -lmbedcrypto) -lm
+sanitize := -fsanitize=$(SAN) -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DFM_ARENA_DEBUG
+compile   = $(CC) -std=gnu17 $(include) $(warn) -fno-delete-null-pointer-checks -fPIE -pthread \
+            $(if $(SAN),$(sanitize),$(harden)) $(library_flags) $(CPPFLAGS) $(CFLAGS)
+link_flags := -pie -pthread -Wl,-z,relro,-z,now,-z,noexecstack $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+library_flags := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null)
+libraries := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null) \
+             $(shell $(PKG_CONFIG) --libs mbedtls mbedx509 mbedcrypto 2>/dev/null || \
+               echo -lmbedtls -lmbedx509 -lmbedcrypto) -lm $(LDLIBS)
 
 # Modules, their folders and what they may use, from the table of layers.
 layers   := $(shell sed -n 's/ *: */:/g; /^[a-z]/p' tests/lint/layers.txt | sed 's/ /,/g')
@@ -41,8 +44,8 @@ generated = $(patsubst $(folder_$(1))/%.proto,$(BUILD)/gen/$(1)/%.pb-c.c,\
 objects   = $(patsubst %.c,$(BUILD)/obj/%.o,$(call sources,$(1))) \
             $(patsubst $(BUILD)/%.c,$(BUILD)/obj/%.o,$(call generated,$(1)))
 archives  = $(foreach m,$(call closure,$(1)),$(if $(call sources,$(m)),$(BUILD)/lib/$(m).a))
-link      = $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) \
-            -Wl,--end-group $(LDLIBS)
+link      = $(CC) $(link_flags) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) \
+            -Wl,--end-group $(libraries)
 
 program_modules := $(filter-out sim,$(modules))
 support   := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
@@ -69,9 +72,9 @@ $(BUILD)/lib/$(1).a: $(call objects,$(1))
 $(BUILD)/gen/$(1)/%.pb-c.c: $(folder_$(1))/%.proto
 	@echo "  PBC  $$<"
 	@mkdir -p $$(@D)
-	$(Q)protoc-c --proto_path=$$(<D) --c_out=$$(@D) $$<
+	$(Q)protoc --proto_path=$$(<D) --c_out=$$(@D) $$<
 $(call objects,$(1)): | $(call generated,$(1))
-$(call objects,$(1)): CPPFLAGS += -I$(BUILD)/gen/$(1)
+$(call objects,$(1)): include += -I$(BUILD)/gen/$(1)
 test-$(1): $(filter $(BUILD)/tests/unit/$(1)/%,$(unit_bin))
 	$(Q)set -e; for t in $$^; do echo "  TEST $$$$t"; $$$$t; done
 .PHONY: test-$(1)
@@ -79,8 +82,8 @@ $(filter $(BUILD)/tests/unit/$(1)/%,$(unit_bin)): $(BUILD)/tests/%: $(BUILD)/obj
     $(support) $(call archives,$(1)) $(call extra_$(1))
 	@echo "  LD   $$@"
 	@mkdir -p $$(@D)
-	$(Q)$(CC) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) \
-	    -Wl,--end-group $(LDLIBS) -lcmocka $$(libs_$$(notdir $$@)) \
+	$(Q)$(CC) $(link_flags) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) \
+	    -Wl,--end-group $(libraries) -lcmocka $$(libs_$$(notdir $$@)) \
 	    -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 endef
 # Modules that are tested on a body of the platform, and oracles that only tests may link.
@@ -109,18 +112,21 @@ $(replay_bin): $(BUILD)/tests/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o \
 $(BUILD)/obj/%.o: %.c
 	@echo "  CC   $<"
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(Q)$(compile) -c -o $@ $<
 
 $(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c
 	@echo "  CC   $<"
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(Q)$(compile) -c -o $@ $<
 
 unit: $(unit_bin)                         ## unit tests of every module (one module: test-NAME)
 	$(Q)tests/support/run-all.sh $(unit_bin)
 
 replay: $(replay_bin)                     ## every kept corpus through its fuzzer's body
-	$(Q)set -e; for f in $(fuzzers); do $(BUILD)/tests/replay_$$f tests/corpus/$$f; done
+	$(Q)inputs=0; for f in $(fuzzers); do \
+	    line=$$($(BUILD)/tests/replay_$$f tests/corpus/$$f) || { echo "$$line"; exit 1; }; \
+	    set -- $$line; inputs=$$((inputs + $$2)); \
+	done; echo "replay: $(words $(fuzzers)) passed, 0 failed ($$inputs inputs)"
 
 lint:                                     ## layering, size and format rules
 	$(Q)tests/lint/layers.sh
@@ -132,7 +138,7 @@ format:                                   ## clang-format over the tree
 
 sim: $(sim_bin)                           ## simulation; SEED=N runs one seed, SEEDS=N that many
 	$(Q)set -e; for s in $(sim_bin); do $$s $(if $(SEED),--first $(SEED) --seeds 1,\
-	    --seeds $(or $(SEEDS),1000)); done
+	    --seeds $(or $(SEEDS),1000)); done; echo "sim: $(words $(sim_bin)) passed, 0 failed"
 	$(if $(SEED),,$(Q)$(BUILD)/tests/sim/sim_store --sweep)
 
 system: $(BUILD)/fermata                  ## black-box tests against the real daemon
@@ -141,16 +147,24 @@ system: $(BUILD)/fermata                  ## black-box tests against the real da
 packages:                                 ## install what building and testing need (Debian)
 	@platform/debian/ensure-packages.sh
 
+# Builds what is named, quietly, on every processor unless make was told how many.
+quietly = mkdir -p $(BUILD) && echo "  building; the log is $(BUILD)/build.log" && \
+          { $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc)) \
+              $(1) >$(BUILD)/build.log 2>&1 || { cat $(BUILD)/build.log; exit 1; }; }
+
 test: packages                            ## everything: lint, unit, corpora, simulation, system
-	$(Q)$(MAKE) --no-print-directory test-suite
+	$(Q)$(call quietly,all $(unit_bin) $(replay_bin) $(sim_bin))
+	$(Q)set -e; for step in lint unit replay sim system; do \
+	    $(MAKE) --no-print-directory $$step; done; echo "test: everything passed"
 
-test-suite: lint all unit replay sim system
+demo:                                     ## the whole path on real input, shown
+	@platform/debian/ensure-packages.sh build demo
+	$(Q)$(call quietly,all)
+	$(Q)tests/demo/demo.sh $(BUILD)
 
-demo: packages                            ## the whole path on real input, shown
-	$(Q)$(MAKE) --no-print-directory all && tests/demo/demo.sh
-
-interop: packages                         ## foreign clients, readers and servers (npm, PyPI, Go)
-	$(Q)$(MAKE) --no-print-directory all $(BUILD)/tests/interop/parquet_sample
+interop:                                  ## foreign clients, readers and servers (npm, PyPI, Go)
+	@platform/debian/ensure-packages.sh build interop
+	$(Q)$(call quietly,all $(BUILD)/tests/interop/parquet_sample)
 	$(Q)tests/interop/run.sh $(BUILD) $(TESTS)
 
 bench: $(BUILD)/fermata $(bench_bin)      ## the figures of the README, measured here
@@ -158,16 +172,22 @@ bench: $(BUILD)/fermata $(bench_bin)      ## the figures of the README, measured
 
 install: $(BUILD)/fermata                 ## DESTDIR and prefix are honoured
 	install -D -m 755 $(BUILD)/fermata $(DESTDIR)$(prefix)/bin/fermata
-	install -D -m 644 systemd/fermata.service $(DESTDIR)$(prefix)/lib/systemd/system/fermata.service
+	sed 's|/usr/bin/|$(prefix)/bin/|' systemd/fermata.service | \
+	    install -D -m 644 /dev/stdin $(DESTDIR)$(prefix)/lib/systemd/system/fermata.service
 	install -D -m 644 systemd/fermata.sysusers $(DESTDIR)$(prefix)/lib/sysusers.d/fermata.conf
-	install -D -m 644 config/fermata.ini $(DESTDIR)/etc/fermata/fermata.ini
+	install -D -m 644 systemd/fermata.tmpfiles $(DESTDIR)$(prefix)/lib/tmpfiles.d/fermata.conf
+	install -D -m 644 systemd/local-only.conf $(DESTDIR)$(prefix)/share/doc/fermata/local-only.conf
+	sed -E -f docs/man/roff.sed docs/man/fermata.8.md | \
+	    install -D -m 644 /dev/stdin $(DESTDIR)$(prefix)/share/man/man8/fermata.8
+	test -e $(DESTDIR)/etc/fermata/fermata.ini || \
+	    install -D -m 644 config/fermata.ini $(DESTDIR)/etc/fermata/fermata.ini
 
 fuzz-%:                                   ## fuzz one decoder for FUZZ_SECONDS (60)
 	$(Q)$(MAKE) --no-print-directory CC=clang BUILD=build/fuzz SAN=fuzzer-no-link,address,undefined \
 	    build/fuzz/obj/tests/fuzz/fuzz_$*.o $(everything:$(BUILD)/%=build/fuzz/%)
 	$(Q)clang -fsanitize=fuzzer,address,undefined -pthread -o build/fuzz/fuzz_$* \
 	    build/fuzz/obj/tests/fuzz/fuzz_$*.o -Wl,--start-group $(everything:$(BUILD)/%=build/fuzz/%) \
-	    -Wl,--end-group $(LDLIBS)
+	    -Wl,--end-group $(libraries)
 	@mkdir -p tests/corpus/$*
 	build/fuzz/fuzz_$* -max_total_time=$(or $(FUZZ_SECONDS),60) -timeout=10 -rss_limit_mb=1024 \
 	    tests/corpus/$*
@@ -178,7 +198,7 @@ clean:                                    ## remove build products
 help:                                     ## show this list
 	@sed -n 's/^\([a-z%-]*\):.*## /  \1\t/p' Makefile | expand -t 16
 
-.PHONY: all unit replay lint format sim system packages test test-suite demo interop bench install \
+.PHONY: all unit replay lint format sim system packages test demo interop bench install \
         clean help
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -57,6 +57,11 @@ static const char *const listener_names[LISTEN_COUNT] = {
     [LISTEN_HTTP] = "otlp_http",
     [LISTEN_QUERY] = "query",
 };
+static const char *const listener_sections[LISTEN_COUNT] = {
+    [LISTEN_GRPC] = "receiver.otlp_grpc",
+    [LISTEN_HTTP] = "receiver.otlp_http",
+    [LISTEN_QUERY] = "query",
+};
 
 static int serve_fail(const char *what, int rc, const struct fm_why *why, int exit_code)
 {
@@ -289,6 +294,7 @@ static int serve_open_services(struct serve *serve)
     const struct api_options api = {
         .prefix = config->http_api_prefix,
         .default_tenant = config->upload_tenant,
+        .endpoint = config->query_endpoint,
         .store = serve->store,
         .query = serve->query,
         .replicator = serve->replicator,
@@ -319,7 +325,8 @@ static int serve_listen(struct serve *serve, enum serve_listener which, bool ena
     options.budget = &serve->budget;
     int rc = net_server_open(&serve->servers[which], serve->platform, &options, why);
     if (rc < 0)
-        return fm_wrap(why, rc, "listener %s on %s", options.name, options.endpoint);
+        return fm_wrap(why, rc, rc == FM_EUNAVAILABLE ? "%s.endpoint" : "[%s]",
+                       listener_sections[which]);
     serve->open_servers++;
     (void)snprintf(serve->listener_text[which], sizeof serve->listener_text[which], "%s",
                    options.endpoint);
@@ -493,7 +500,8 @@ static int serve_start(struct serve *serve)
         return serve_fail("services", rc, &why, EXIT_IO);
     rc = serve_open_listeners(serve, &why);
     if (rc < 0)
-        return serve_fail("listeners", rc, &why, EXIT_NO_SERVICE);
+        return serve_fail("listeners", rc, &why,
+                          rc == FM_EUNAVAILABLE ? EXIT_NO_SERVICE : EXIT_CONFIGURATION);
     static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
     for (size_t i = 0; i < FM_COUNT(signals); i++) {
         rc = uv_platform_on_signal(serve->platform, signals[i], serve_on_signal, serve);

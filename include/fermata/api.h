@@ -11,6 +11,9 @@
 struct api_options {
     const char *prefix; /* "" or "/tempo" */
     const char *default_tenant;
+    /* Where it listens: on loopback only this host, localhost and addresses are taken as Host.
+     * NULL: any. */
+    const char *endpoint;
     struct store *store;
     struct query_engine *query;
     struct replicator *replicator; /* NULL: uploads are off */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What finding traces in a block costs: time, bytes read, memory; cold and prepared.
+/* What finding traces in a block costs: time, bytes read, memory; cold and prepared.  Times are
+ * CPU times of the process, which a busy machine blurs less.
  *
- * bench_find directory [finds]   (the directory of a block, as bench_block or a daemon writes it) */
+ * bench_find directory [finds]; directory: of a block, as bench_block or a daemon writes it */
 #include "fermata/block.h"
-#include "fermata/bytes.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -19,10 +19,10 @@ struct bench_ids {
     size_t count, capacity;
 };
 
-static double bench_s(clockid_t clock)
+static double bench_cpu_s(void)
 {
     struct timespec now;
-    clock_gettime(clock, &now);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
@@ -70,28 +70,27 @@ static void bench_run(const char *name, const struct block *block, const struct 
     double *taken = malloc(find_count * sizeof *taken);
     uint64_t random = 42, read_bytes = 0;
     fm_buf_init(&otlp, FM_MIB(64));
-    double cpu = bench_s(CLOCK_PROCESS_CPUTIME_ID);
+    double sum = 0;
     for (size_t i = 0; i < find_count; i++) {
         uint64_t inspected = 0;
         random = random * UINT64_C(6364136223846793005) + 1442695040888963407u;
         size_t which = (size_t)((random >> 33) % ids->count);
         fm_buf_reset(&otlp);
-        double before = bench_s(CLOCK_PROCESS_CPUTIME_ID);
+        double before = bench_cpu_s();
         int rc = block_find_trace(block, &ids->ids[which], &otlp, &inspected, &why);
-        taken[i] = bench_s(CLOCK_PROCESS_CPUTIME_ID) - before;
+        sum += taken[i] = bench_cpu_s() - before;
         if (rc != FM_OK || bench_hash(fm_buf_slice(&otlp)) != ids->hashes[which])
             bench_die("find", rc, &why);
         read_bytes += inspected;
     }
-    cpu = bench_s(CLOCK_PROCESS_CPUTIME_ID) - cpu;
     double count = (double)find_count;
     qsort(taken, find_count, sizeof *taken, bench_compare);
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    printf("%-10s p50 %6.3f ms, p99 %6.3f ms, max %6.3f ms, CPU %.3f ms, %.0f KiB read each; "
+    printf("%-10s p50 %6.3f ms, p99 %6.3f ms, max %6.3f ms, mean %.3f ms, %.0f KiB read each; "
            "block holds %.0f KiB, peak RSS %ld MiB\n",
            name, taken[find_count / 2] * 1e3, taken[find_count * 99 / 100] * 1e3,
-           taken[find_count - 1] * 1e3, cpu / count * 1e3, (double)read_bytes / count / 1024,
+           taken[find_count - 1] * 1e3, sum / count * 1e3, (double)read_bytes / count / 1024,
            (double)block_memory(block) / 1024, usage.ru_maxrss / 1024);
     fm_buf_fini(&otlp);
     free(taken);
@@ -137,9 +136,9 @@ int main(int argc, char **argv)
     if (rc < 0)
         bench_die("each", rc, &why);
     bench_run("cold", block, &ids, find_count / 10 + 1);
-    double before = bench_s(CLOCK_PROCESS_CPUTIME_ID);
+    double before = bench_cpu_s();
     block_prepare(block, FM_MIB(64));
-    printf("prepared in %.2f ms\n", (bench_s(CLOCK_PROCESS_CPUTIME_ID) - before) * 1e3);
+    printf("prepared in %.2f ms\n", (bench_cpu_s() - before) * 1e3);
     bench_run("prepared", block, &ids, find_count);
     close(file);
     free(ids.ids);

@@ -9,6 +9,23 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* By id, once without and once with guides; ids in a hostile file may be anything. */
+struct fuzz_finds {
+    const struct block *block;
+    unsigned count;
+};
+
+static int fuzz_find(void *self, const struct trace_id *id, struct fm_slice otlp)
+{
+    struct fuzz_finds *finds = self;
+    struct fm_buf found;
+    (void)otlp;
+    fm_buf_init(&found, FM_MIB(16));
+    (void)!block_find_trace(finds->block, id, &found, NULL, NULL);
+    fm_buf_fini(&found);
+    return ++finds->count > 8 ? FM_ELIMIT : FM_OK;
+}
+
 static int fuzz_visit(void *self, const struct trace_id *id, struct fm_slice otlp)
 {
     uint64_t *count = self;
@@ -38,8 +55,13 @@ static void fuzz_read(struct fm_slice file, enum block_version version)
     FM_AUTO(block) block = NULL;
     uint64_t count = 0;
     (void)!block_verify(fm_source_memory(&file), &meta, &shard, &census, &why);
-    if (block_open(&block, fm_source_memory(&file), &meta, &why) == FM_OK)
-        (void)!block_each_trace(block, fuzz_visit, &count, &why);
+    if (block_open(&block, fm_source_memory(&file), &meta, &why) < 0)
+        return;
+    (void)!block_each_trace(block, fuzz_visit, &count, &why);
+    struct fuzz_finds cold = {block, 0}, prepared = {block, 0};
+    (void)!block_each_trace(block, fuzz_find, &cold, &why);
+    block_prepare(block, FM_MIB(1));
+    (void)!block_each_trace(block, fuzz_find, &prepared, &why);
 }
 
 static void fuzz_build(struct fm_slice otlp)

@@ -58,6 +58,28 @@ static void fuzz_parquet_column(const struct pq_file *file, size_t group, size_t
     fuzz_parquet_sink = sum;
 }
 
+/* A few rows by guide, and what they lend. */
+static void fuzz_parquet_rows(const struct pq_file *file, size_t group, size_t leaf)
+{
+    FM_AUTO(pq_scratch) scratch = NULL;
+    FM_AUTO(pq_guide) guide = NULL;
+    struct fm_arena arena;
+    struct fm_why why;
+    struct pq_page page;
+    uint64_t sum = 0, rows = pq_row_group_row_count(file, group);
+    if (pq_scratch_new(&scratch) < 0 ||
+        pq_guide_new(&guide, file, group, leaf, leaf % 2 ? SIZE_MAX : 0, scratch, &why) < 0)
+        return;
+    fm_arena_init(&arena, FM_MIB(16));
+    for (uint64_t row = rows; row; row /= 2) {
+        fm_arena_reset(&arena);
+        if (pq_guide_row(guide, row - 1, scratch, &arena, &page, &why) == FM_OK)
+            sum += fuzz_parquet_sum(&page, pq_file_leaf(file, leaf));
+    }
+    fm_arena_fini(&arena);
+    fuzz_parquet_sink = sum;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const struct pq_limits limits = {
@@ -69,7 +91,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     size_t groups = FM_MIN(pq_file_row_group_count(file), (size_t)4);
     for (size_t group = 0; group < groups; group++)
-        for (size_t leaf = 0; leaf < pq_file_leaf_count(file); leaf++)
+        for (size_t leaf = 0; leaf < pq_file_leaf_count(file); leaf++) {
             fuzz_parquet_column(file, group, leaf);
+            fuzz_parquet_rows(file, group, leaf);
+        }
     return 0;
 }

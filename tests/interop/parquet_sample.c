@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The C half of parquet_pyarrow.py.
+/* The C half of test_parquet_files.py.
  *
  *   parquet_sample write DIR    one file per page version, codec and set of encodings
  *   parquet_sample values FILE  every value of a file that somebody else wrote, a line each

@@ -1,34 +1,50 @@
 #!/usr/bin/env bash
 # make interop: what needs npm, PyPI or Go.  Everything is installed below build/interop, by package
 # name and pinned version; nothing of it is part of the project.
+#
+# usage: run.sh BUILD [test_NAME...]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 here=tests/interop
+build=$(realpath "${1:-build}")
+shift || :
 work=$PWD/build/interop
+versitygw=github.com/versity/versitygw/cmd/versitygw@v1.8.0
+h2spec=github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
 mkdir -p "$work"
 
 need() {
     command -v "$1" >/dev/null || { echo "interop: needs $1 ($2)"; exit 1; }
 }
 need node "Node.js 18 or later"
-need npm "Node.js"
+need npm "Node.js 18 or later"
 need go "Go 1.22 or later"
+python3 -c 'import ensurepip' 2>/dev/null || { echo "interop: needs python3-venv"; exit 1; }
 
-if ! cmp -s $here/package.json "$work/package.json"; then
+# The copy of the list is written last: what was interrupted is installed again.
+if ! cmp -s $here/package.json "$work/installed.json"; then
+    echo "  NPM  $here/package.json"
     cp $here/package.json "$work/package.json"
-    (cd "$work" && npm install --no-audit --no-fund --loglevel=error)
+    (cd "$work" && npm install --no-audit --no-fund --no-package-lock --loglevel=error >npm.log 2>&1) ||
+        { cat "$work/npm.log"; exit 1; }
+    cp $here/package.json "$work/installed.json"
 fi
-if ! cmp -s $here/requirements.txt "$work/requirements.txt"; then
-    python3 -m venv "$work/venv"
+if ! cmp -s $here/requirements.txt "$work/installed.txt"; then
+    echo "  PIP  $here/requirements.txt"
+    python3 -m venv --clear "$work/venv"
     "$work/venv/bin/pip" install --quiet --disable-pip-version-check -r $here/requirements.txt
-    cp $here/requirements.txt "$work/requirements.txt"
+    cp $here/requirements.txt "$work/installed.txt"
 fi
-if [ ! -x "$work/bin/versitygw" ]; then
-    GOBIN="$work/bin" GOFLAGS=-modcacherw go install github.com/versity/versitygw/cmd/versitygw@v1.8.0
-fi
-if [ ! -x "$work/bin/h2spec" ]; then
-    GOBIN="$work/bin" GOFLAGS=-modcacherw go install github.com/summerwind/h2spec/cmd/h2spec@latest
-fi
+# Go keeps its caches where it always does; only the two programs land here.
+for module in "$versitygw" "$h2spec"; do
+    stamp=$work/installed-$(basename "${module%@*}")
+    [ "$(cat "$stamp" 2>/dev/null)" = "$module" ] && continue
+    echo "  GO   $module"
+    GOBIN="$work/bin" GOFLAGS=-modcacherw go install "$module" >"$work/go.log" 2>&1 ||
+        { cat "$work/go.log"; exit 1; }
+    echo "$module" >"$stamp"
+done
 
-export INTEROP=$work NODE_PATH=$work/node_modules FERMATA=${FERMATA:-$PWD/build/fermata}
+export INTEROP=$work NODE_PATH=$work/node_modules FERMATA=$build/fermata
+export PARQUET_SAMPLE=$build/tests/interop/parquet_sample
 exec "$work/venv/bin/python" tests/system/run.py --folder $here "$@"

@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Blocks to versitygw, an S3 server in Go that shares nothing with the test servers of ours.
 
-It checks signatures and honours If-None-Match.  boto3, which is nobody's of us either, reads the
+It checks signatures and honours If-None-Match.  boto3, which is not ours either, reads the
 bucket back.
 """
+import base64
+import contextlib
 import os
 import pathlib
+import re
 import signal
+import socket
 import subprocess
+import threading
 import unittest
+import urllib.parse
 
 import boto3
 import botocore.config
@@ -67,6 +73,50 @@ class Gateway:
             self.process.kill()
             self.process.wait(10)
         self.process = None
+
+
+class Relay:
+    """Between daemon and gateway.  On the first PUT of a meta.json it calls take(path) and passes
+    the request on; without take it passes the request on and throws the answer away."""
+
+    def __init__(self, port, take):
+        self.port, self.take, self.seen = port, take, 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client = self.listener.accept()[0]
+                server = socket.create_connection(("127.0.0.1", self.port))
+                lose = threading.Event()
+                for job in (self.requests, self.answers):
+                    threading.Thread(target=job, args=(client, server, lose), daemon=True).start()
+
+    def requests(self, client, server, lose):
+        with contextlib.suppress(OSError):
+            while piece := client.recv(65536):
+                found = re.search(rb"PUT (\S+/meta\.json) ", piece)
+                if found and not self.seen:
+                    self.seen += 1
+                    if self.take:
+                        self.take(urllib.parse.unquote(found.group(1).decode()))
+                    else:
+                        lose.set()
+                server.sendall(piece)
+            server.shutdown(socket.SHUT_WR)
+
+    @staticmethod
+    def answers(client, server, lose):
+        with contextlib.suppress(OSError):
+            while (piece := server.recv(65536)) and not lose.is_set():
+                client.sendall(piece)
+            client.shutdown(socket.SHUT_RDWR)
 
 
 class VersitygwTest(DaemonTest):
@@ -148,15 +198,30 @@ class VersitygwTest(DaemonTest):
         daemon.stop()
 
     def test_multipart(self):
-        """A block of more than a few parts is one object again, of the right length."""
+        """A block above the limit of one request goes in parts and is one object again."""
         daemon = self.s3_daemon({
-            "upload.multipart_size": "5MiB", "block.max_block_bytes": "512MiB",
-            "block.memory_limit": "1GiB", "limits.memory_limit": "256MiB"})
-        run_tool("emit", "--protocol", "otlp_http", "--endpoint",
-                 f"127.0.0.1:{daemon.ports['http']}", "--total", 200000, check=0)
+            "upload.multipart_size": "20MiB", "upload.request_timeout": "20s",
+            "block.max_block_bytes": "512MiB", "block.memory_limit": "1GiB",
+            "limits.max_attribute_bytes": "256KiB", "limits.memory_limit": "256MiB"})
+        for _ in range(7):
+            found = []
+            for _ in range(60):  # random base64 gives the compressor a quarter and no more
+                VersitygwTest.serial += 1
+                noise = [base64.b64encode(os.urandom(90_000)).decode() for _ in range(2)]
+                item = span(f"{VersitygwTest.serial:032x}", f"{VersitygwTest.serial:016x}",
+                            attributes={"noise": noise[0]})
+                item["events"] = [{  # a column of its own: pages have a limit
+                    "timeUnixNano": item["startTimeUnixNano"], "name": "noise",
+                    "attributes": [{"key": "noise", "value": {"stringValue": noise[1]}}]}]
+                found.append(item)
+            status, _, body = daemon.send(request(found))
+            self.assertEqual(status, 200, body)
         daemon.flush()
-        self.wait_uploaded(daemon)
-        self.check_bucket(daemon, 1)
+        self.wait_metric(daemon, "fermata_upload_pending_blocks", lambda n: n == 0, 60)
+        there = self.check_bucket(daemon, 1)
+        key = next(key for key in there if key.endswith("/data.parquet"))
+        self.assertRegex(self.client.head_object(Bucket="traces", Key=key)["ETag"],
+                         r'^"[0-9a-f]{32}-4"$')
         daemon.stop()
 
     def test_wrong_secret_then_right(self):
@@ -173,21 +238,37 @@ class VersitygwTest(DaemonTest):
         daemon.stop()
 
     def test_a_name_that_is_taken_is_left_alone(self):
-        self.gateway.kill()
-        daemon = self.s3_daemon()
+        foreign = b'{"blockID":"of somebody else"}'
+        keys = []
+
+        def take(path):  # after our look at the bucket, before our write
+            keys.append(path.partition("/traces/")[2])
+            self.client.put_object(Bucket="traces", Key=keys[0], Body=foreign)
+
+        relay = Relay(self.gateway.port, take)
+        self.addCleanup(relay.close)
+        daemon = self.s3_daemon({"upload.s3.endpoint": relay.url})
         self.make_block(daemon)
-        self.gateway.start()
-        taken = f"edge/a b/single-tenant/{daemon.blocks()[0].name}/meta.json"
-        daemon.kill()  # the gateway may have it already: begin anew with the name taken
-        for item in self.objects():
-            self.client.delete_object(Bucket="traces", Key=item)
-        self.client.put_object(Bucket="traces", Key=taken, Body=b'{"blockID":"of somebody else"}')
-        again = self.forget_uploads(daemon)
-        self.wait_metric(again, "fermata_upload_conflicting_blocks", lambda n: n == 1)
-        self.assertEqual(self.objects()[taken], b'{"blockID":"of somebody else"}')
-        self.make_block(again)  # and it holds up nobody else
-        self.wait_metric(again, "fermata_upload_pending_blocks", lambda n: n == 1)
-        again.stop()
+        self.wait_metric(daemon, "fermata_upload_conflicting_blocks", lambda n: n == 1)
+        self.assertEqual(self.objects()[keys[0]], foreign)
+        self.make_block(daemon)  # and it holds up nobody else
+        wait_for(lambda: sum(key.endswith("/meta.json") for key in self.objects()) == 2, 20,
+                 "the next block")
+        self.assertEqual(daemon.metric("fermata_upload_pending_blocks"), 1)
+        self.assertEqual(self.objects()[keys[0]], foreign)
+        daemon.stop()
+
+    def test_an_answer_that_is_lost(self):
+        """Written, but we are not told: the second attempt meets its own block, which is success."""
+        relay = Relay(self.gateway.port, None)
+        self.addCleanup(relay.close)
+        daemon = self.s3_daemon({"upload.s3.endpoint": relay.url})
+        self.make_block(daemon)
+        self.wait_uploaded(daemon)
+        self.assertEqual(relay.seen, 1)
+        self.check_bucket(daemon, 1)
+        self.assertEqual(daemon.metric("fermata_upload_conflicting_blocks"), 0)
+        daemon.stop()
 
     def test_outage_and_kills(self):
         daemon = self.s3_daemon()

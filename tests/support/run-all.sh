@@ -6,7 +6,7 @@ for test in "$@"; do
     log=$("$test" 2>&1)
     status=$?
     ok=$(printf '%s\n' "$log" | grep -c '^\[       OK \]')
-    bad=$(printf '%s\n' "$log" | grep -c '^\[  FAILED  \] [^0-9]')
+    bad=$(printf '%s\n' "$log" | grep -xE '\[  FAILED  \] [A-Za-z0-9_]+' | sort -u | wc -l)
     [ "$status" -ne 0 ] && [ "$bad" -eq 0 ] && bad=1
     passed=$((passed + ok))
     if [ "$status" -ne 0 ]; then

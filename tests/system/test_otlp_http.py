@@ -173,6 +173,59 @@ class OtlpHttpTest(DaemonTest):
         self.assertEqual(values["nan"], {"doubleValue": "NaN"})
         self.assertEqual(values["bytes"], {"bytesValue": "AP8="})
 
+    def one_attribute(self, trace, key, value, **more):
+        """Stores a span with that attribute and returns what came of the span."""
+        item = {**span(trace, "00000000000000aa"), "attributes": [{"key": key, "value": value}], **more}
+        status, _, answer = self.node.send(request([item]))
+        self.assertEqual((status, answer), (200, b"{}"), value)
+        return self.node.trace(trace)["trace"]["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
+
+    def test_h8_encodings_of_json(self):
+        body = json.dumps(request([span("08" * 16, "00000000000000aa")] * 400)).encode()
+        zstd = subprocess.run(["zstd", "-q", "-c"], input=body, capture_output=True, check=True).stdout
+        for name, packed in (("gzip", gzip.compress(body, 0)), ("deflate", zlib.compress(body, 0)),
+                             ("zstd", zstd), ("gzip", gzip.compress(body))):
+            self.assertEqual(self.post(packed, {**JSON, "Content-Encoding": name})[0], 200, name)
+        self.assertEqual(self.node.span_ids("08" * 16), ["00000000000000aa"])
+
+    def test_h25_base64_ids_are_refused(self):
+        status, _, answer = self.node.send(request([span("W47/95gDgQPSabYzgT/GDA==", "7uGbfsPBsXQ=")]))
+        self.assertEqual(status, 200)
+        self.assertEqual(json.loads(answer)["partialSuccess"]["rejectedSpans"], "1")
+
+    def test_h28_to_h30_numbers_and_bytes(self):
+        for i, (kind, value, expected) in enumerate((
+                ("intValue", 1e400, {}), ("intValue", "abc", {}), ("intValue", "9223372036854775808", {}),
+                ("doubleValue", "-Infinity", {"doubleValue": "-Infinity"}),
+                ("doubleValue", "Infinity", {"doubleValue": "Infinity"}),
+                ("bytesValue", "+/8=", {"bytesValue": "+/8="}), ("bytesValue", "-_8", {"bytesValue": "+/8="}))):
+            text = json.dumps(value).replace("Infinity", "1e400") if value == 1e400 else json.dumps(value)
+            trace = f"{0x2800 + i:032x}"
+            body = json.dumps(request([{**span(trace, "00000000000000aa"), "attributes": [
+                {"key": "k", "value": {kind: "@"}}]}])).replace('"@"', text).encode()
+            self.assertEqual(self.post(body, JSON)[0], 200, text)
+            spans = self.node.trace(trace)["trace"]["resourceSpans"][0]["scopeSpans"][0]["spans"]
+            self.assertEqual(spans[0]["attributes"][0].get("value", {}), expected, text)
+
+    def test_h32_null_is_absence(self):
+        names = ("traceState", "parentSpanId", "flags", "name", "kind", "startTimeUnixNano", "endTimeUnixNano",
+                 "droppedAttributesCount", "events", "droppedEventsCount", "links", "droppedLinksCount",
+                 "status")
+        found = self.one_attribute("32" * 16, "k", None, **dict.fromkeys(names))
+        self.assertEqual(found["attributes"][0]["key"], "k")
+        for body in (b'{"resourceSpans":null}', b'{"resourceSpans":[null]}',
+                     b'{"resourceSpans":[{"resource":null,"scopeSpans":null,"schemaUrl":null}]}',
+                     b'{"resourceSpans":[{"scopeSpans":[{"scope":null,"spans":null}]}]}'):
+            self.assertEqual(self.post(body, JSON)[0], 200, body)
+
+    def test_h33_text_that_is_not_unicode(self):
+        found = self.one_attribute("33" * 16, "k", {"stringValue": "a\ud800b"})
+        self.assertEqual(found["attributes"][0]["value"], {"stringValue": "a\ufffdb"})
+        # Every byte becomes three: more protobuf than there was JSON.
+        body = json.dumps(request([span("34" * 16, "00000000000000aa", name="@")])).encode()
+        self.assertEqual(self.post(body.replace(b'"@"', b'"' + b"\xff" * 50_000 + b'"'), JSON)[0], 200)
+        self.assertEqual(self.node.span_ids("34" * 16), ["00000000000000aa"])
+
     def test_h34_depth(self):
         deep = b'{"x":' * 10000 + b"1" + b"}" * 10000
         self.assertEqual(self.post(deep, JSON)[0], 400)

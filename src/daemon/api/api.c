@@ -12,6 +12,11 @@ int api_new(struct api **ret_api, struct platform *platform, const struct api_op
     api->platform = platform;
     api->options = *options;
     api->start_ns = pf_now_ns(platform);
+    struct fm_why why;
+    if (options->endpoint && net_endpoint_parse(options->endpoint, &api->endpoint, &why) < 0) {
+        free(api);
+        return FM_ECONFIG;
+    }
     *ret_api = api;
     return FM_OK;
 }
@@ -101,6 +106,39 @@ static const struct route {
     {"GET", "/api/echo", true, api_echo},  {"GET", "/api/status/buildinfo", true, api_buildinfo},
 };
 
+/* "host", "host:port", "[v6]:port" without the port. */
+static struct fm_slice host_name(struct fm_slice host)
+{
+    size_t len = host.len;
+    while (len && host.ptr[len - 1] >= '0' && host.ptr[len - 1] <= '9')
+        len--;
+    return len && host.ptr[len - 1] == ':' ? fm_slice(host.ptr, len - 1) : host;
+}
+
+static bool host_is_address(struct fm_slice host)
+{
+    if (host.len && host.ptr[0] == '[')
+        return true;
+    for (size_t i = 0; i < host.len; i++) {
+        if (host.ptr[i] != '.' && (host.ptr[i] < '0' || host.ptr[i] > '9'))
+            return false;
+    }
+    return true;
+}
+
+/* A page in a browser on this host can point a name of its own at loopback and then read what it
+ * likes (DNS rebinding); the name stays in Host.  Addresses cannot be pointed anywhere. */
+static bool host_is_allowed(const struct api *api, const struct net_request_view *view)
+{
+    struct fm_slice host;
+    if (!api->endpoint.is_loopback || api->endpoint.is_unix ||
+        http_header_find(view->headers, view->header_count, "host", &host) != FM_OK)
+        return true;
+    host = host_name(host);
+    return host_is_address(host) || fm_slice_equal_nocase(host, "localhost") ||
+           fm_slice_equal_nocase(host, api->endpoint.host);
+}
+
 void api_on_request(void *self, struct net_request *request)
 {
     struct api *api = self;
@@ -112,11 +150,16 @@ void api_on_request(void *self, struct net_request *request)
     bool is_head = fm_slice_equal_text(view->method, "HEAD");
     metric_add(&api->requests_total, 1);
 
+    if (!host_is_allowed(api, view)) {
+        api_answer_text(request, 403, "host not allowed\n");
+        return;
+    }
     for (size_t i = 0; i < FM_COUNT(routes); i++) {
         const struct route *route = &routes[i];
         if (!fm_slice_equal_text(route->is_api && has_prefix ? below : path, route->path))
             continue;
-        if (fm_slice_equal_text(view->method, route->method) || is_head)
+        bool is_get = fm_slice_equal_text(FM_SLICE("GET"), route->method);
+        if (fm_slice_equal_text(view->method, route->method) || (is_head && is_get))
             route->handle(api, request);
         else
             api_answer_text(request, 405, "405 method not allowed");

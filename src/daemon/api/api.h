@@ -9,6 +9,7 @@ struct api {
     struct platform *platform;
     struct api_options options;
     uint64_t start_ns;
+    struct net_endpoint endpoint; /* not loopback: any Host is taken */
     bool ready;
     metric requests_total;
 };

@@ -199,9 +199,11 @@ static void flush_done(void *self, int rc)
 
 void api_flush(struct api *api, struct net_request *request)
 {
-    /* A page in a browser can send a POST without asking first, but not with this method's effect
-     * hidden: flushing is harmless, only local peers may ask for it. */
-    if (!net_request_view(request)->is_loopback) {
+    /* For local peers, and not for pages in their browsers: those send Origin with every POST. */
+    const struct net_request_view *view = net_request_view(request);
+    struct fm_slice origin;
+    if (!view->is_loopback ||
+        http_header_find(view->headers, view->header_count, "origin", &origin) == FM_OK) {
         api_answer_text(request, 403, "flush is for local clients\n");
         return;
     }

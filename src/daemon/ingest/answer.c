@@ -47,6 +47,13 @@ static int cors_origin(const struct ingest *ingest, const struct net_request_vie
     return FM_NONE;
 }
 
+bool answer_origin_is_foreign(const struct ingest *ingest, const struct net_request_view *view)
+{
+    struct fm_slice origin, allowed;
+    return http_header_find(view->headers, view->header_count, "origin", &origin) == FM_OK &&
+           cors_origin(ingest, view, &allowed) != FM_OK;
+}
+
 static size_t put_cors(const struct ingest *ingest, const struct net_request_view *view,
                        struct http_header *headers)
 {
@@ -154,7 +161,8 @@ static void respond_grpc_error(struct net_request *request, int code, const char
         struct fm_buf text;
         fm_buf_init(&text, sizeof retry_info);
         base64_unpadded(&text, fm_slice(info, sizeof info));
-        memcpy(retry_info, text.ptr, text.len);
+        if (text.len)
+            memcpy(retry_info, text.ptr, text.len);
         headers[count++] = header_text("google.rpc.retryinfo-bin", fm_slice(retry_info, text.len));
         fm_buf_fini(&text);
     }

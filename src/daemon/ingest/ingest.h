@@ -92,6 +92,8 @@ void intake_accept(struct intake *intake);
 /* Without an intake: routing errors. */
 void answer_http_text(struct ingest *ingest, struct net_request *request, int status,
                       const char *text);
+/* A browser sends this for a page whose origin is not in cors_allowed_origins. */
+bool answer_origin_is_foreign(const struct ingest *ingest, const struct net_request_view *view);
 void answer_http_cors_preflight(struct ingest *ingest, struct net_request *request);
 void answer_grpc(struct net_request *request, int code, const char *message);
 void answer_grpc_message(struct net_request *request, struct fm_slice message);

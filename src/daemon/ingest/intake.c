@@ -122,20 +122,28 @@ static int intake_replace_body(struct intake *intake, struct fm_buf *other)
     return FM_OK;
 }
 
+/* Protobuf is shorter than the JSON it came from, but for bytes that are not UTF-8: each of them
+ * becomes U+FFFD, three bytes. */
 static int intake_read_json(struct intake *intake)
 {
     struct fm_slice json = fm_buf_slice(&intake->body);
-    int rc = intake_charge(intake, json.len);
-    if (rc < 0)
-        return rc;
-    struct fm_buf otlp;
-    fm_buf_init(&otlp, FM_MAX(json.len, FM_KIB(4)));
-    rc = otlp_json_decode(json, &otlp, &intake->why);
-    if (rc < 0) {
+    uint64_t room = 0;
+    for (;;) {
+        int rc = intake_charge(intake, room ? 2 * room : json.len);
+        if (rc < 0)
+            return rc;
+        bool is_last = room != 0;
+        room = is_last ? 3 * (uint64_t)json.len : json.len;
+        struct fm_buf otlp;
+        fm_buf_init(&otlp, FM_MAX(room, FM_KIB(4)));
+        rc = otlp_json_decode(json, &otlp, &intake->why);
+        if (rc == FM_OK)
+            return intake_replace_body(intake, &otlp);
+        bool was_full = otlp.failed;
         fm_buf_fini(&otlp);
-        return rc;
+        if (is_last || !was_full)
+            return rc;
     }
-    return intake_replace_body(intake, &otlp);
 }
 
 static int intake_rewrite(struct intake *intake)

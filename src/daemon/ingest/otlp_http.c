@@ -81,6 +81,8 @@ void otlp_http_request(struct ingest *ingest, struct net_request *request)
         answer_http_cors_preflight(ingest, request);
     else if (!is_post)
         answer_http_text(ingest, request, 405, "405 method not allowed, supported: [POST]");
+    else if (answer_origin_is_foreign(ingest, view))
+        answer_http_text(ingest, request, 403, "403 origin not allowed, see cors_allowed_origins");
     else if (!is_otlp)
         answer_http_text(ingest, request, 415,
                          "415 unsupported media type, supported: [application/json, "

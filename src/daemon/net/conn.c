@@ -57,6 +57,7 @@ void conn_maybe_free(struct conn *conn)
     }
     while (!fm_list_empty(&conn->requests)) {
         struct net_request *request = FM_CONTAINER(conn->requests.next, struct net_request, link);
+        fm_list_remove(&request->link);
         request_fini(request);
         free(request);
     }

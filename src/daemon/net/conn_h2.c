@@ -34,6 +34,16 @@ static int request_keep_head(struct net_request *request, const struct http_head
     return FM_OK;
 }
 
+/* Many streams with large heads hold as much as bodies do. */
+static uint64_t head_cost(const struct http_header *headers, size_t count)
+{
+    uint64_t bytes = count * sizeof *headers;
+
+    for (size_t i = 0; i < count; i++)
+        bytes += headers[i].name.len + headers[i].value.len;
+    return bytes;
+}
+
 static bool is_grpc(const struct net_request *request)
 {
     struct fm_slice type;
@@ -90,6 +100,16 @@ static void conn_h2_on_head(void *self, struct h2_stream *stream, struct fm_slic
     request->view.is_h2 = true;
     request->view.is_loopback = conn->is_loopback;
     request->view.received_ns = conn->active_ns;
+    if (!request_charge(request, head_cost(headers, count))) {
+        request->view.headers = headers; /* to see whom the refusal is for */
+        request->view.header_count = count;
+        request->is_grpc = is_grpc(request);
+        request->view.headers = NULL;
+        request->view.header_count = 0;
+        request->refusal = REFUSED_BUDGET;
+        conn_h2_refuse(request);
+        return;
+    }
     if (request_keep_head(request, headers, count) < 0) {
         request->answered = true; /* nothing of it is of interest any more */
         h2_stream_reset(stream, H2_INTERNAL_ERROR);
@@ -237,6 +257,18 @@ void conn_h2_respond(struct net_request *request, const struct net_response *res
     request_release_body(request);
 }
 
+/* A head in pieces (CONTINUATION) blocks its connection, and its stream is not a request yet. */
+static bool conn_h2_head_is_late(struct conn *conn, uint64_t now_ns)
+{
+    if (h2_is_idle(conn->h2) || !fm_list_empty(&conn->requests)) {
+        conn->head_ns = 0;
+        return false;
+    }
+    if (!conn->head_ns)
+        conn->head_ns = now_ns;
+    return now_ns - conn->head_ns > conn->server->options.head_timeout_ns;
+}
+
 /* Streams that stall: bodies that do not come and answers that are not taken. */
 void conn_h2_check_time(struct conn *conn, uint64_t now_ns)
 {
@@ -244,6 +276,11 @@ void conn_h2_check_time(struct conn *conn, uint64_t now_ns)
     struct fm_link *link, *next;
     bool reset = false;
 
+    if (conn_h2_head_is_late(conn, now_ns)) {
+        conn_count_protocol_error(conn);
+        conn_close(conn);
+        return;
+    }
     for (link = conn->requests.next; link != &conn->requests; link = next) {
         struct net_request *request = FM_CONTAINER(link, struct net_request, link);
         next = link->next;

@@ -69,6 +69,8 @@ void request_release_body(struct net_request *request);
 void request_fini(struct net_request *request);
 /* Its body comes slower than the limits allow. */
 bool request_is_slow(const struct net_request *request, uint64_t now_ns);
+/* Until it is answered; false: the budget has not as much. */
+bool request_charge(struct net_request *request, uint64_t bytes);
 /* Charges and makes room for len more bytes of the body; false: it is refused now. */
 bool request_room(struct net_request *request, uint64_t len);
 void request_expect(struct net_request *request, uint64_t length); /* the announced length */
@@ -122,7 +124,7 @@ struct conn {
     size_t body_hint;            /* HTTP/2: size of the last body without a length */
 
     uint64_t active_ns; /* the last byte, or the last answer */
-    uint64_t head_ns;   /* first byte of a head that is not complete; 0: none */
+    uint64_t head_ns;   /* a head is not complete since then; 0: none */
     uint64_t accepted_ns, linger_ns;
     uint64_t stalled_ns; /* since when write_queue_bytes has not changed */
     size_t write_queue_bytes;

@@ -9,22 +9,25 @@
 #define REQUEST_GROW_MIN FM_KIB(16)
 #define REQUEST_FIRST_MAX FM_KIB(512)
 
+/* Decoding jobs take and give on their own threads, while the loop does so on its own. */
 bool net_budget_take(struct net_budget *budget, uint64_t bytes)
 {
     uint64_t used = metric_get(&budget->bytes_used);
-    if (bytes > budget->bytes_max || used > budget->bytes_max - bytes) {
-        metric_add(&budget->refusals_total, 1);
-        return false;
-    }
-    metric_set(&budget->bytes_used, used + bytes);
+    do {
+        if (bytes > budget->bytes_max || used > budget->bytes_max - bytes) {
+            metric_add(&budget->refusals_total, 1);
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&budget->bytes_used, &used, used + bytes,
+                                                    memory_order_relaxed, memory_order_relaxed));
     return true;
 }
 
 void net_budget_give(struct net_budget *budget, uint64_t bytes)
 {
-    uint64_t used = metric_get(&budget->bytes_used);
+    uint64_t used =
+        atomic_fetch_sub_explicit(&budget->bytes_used, bytes, memory_order_relaxed);
     FM_ASSERT(used >= bytes);
-    metric_set(&budget->bytes_used, used - bytes);
 }
 
 void request_init(struct net_request *request, struct conn *conn)
@@ -67,22 +70,34 @@ void request_fini(struct net_request *request)
     fm_arena_fini(&request->arena);
 }
 
+bool request_charge(struct net_request *request, uint64_t bytes)
+{
+    struct net_budget *budget = request->conn->server->options.budget;
+
+    if (!budget)
+        return true;
+    if (!net_budget_take(budget, bytes))
+        return false;
+    request->charged_bytes += bytes;
+    return true;
+}
+
 /* Exactly to cap bytes, charged before they exist. */
 static bool request_grow(struct net_request *request, size_t cap)
 {
     struct net_budget *budget = request->conn->server->options.budget;
     uint64_t more = cap - request->body.cap;
 
-    if (budget && !net_budget_take(budget, more))
+    if (!request_charge(request, more))
         return false;
     uint8_t *ptr = realloc(request->body.ptr, cap);
     if (!ptr) {
-        if (budget)
+        if (budget) {
             net_budget_give(budget, more);
+            request->charged_bytes -= more;
+        }
         return false;
     }
-    if (budget)
-        request->charged_bytes += more;
     request->body.ptr = ptr;
     request->body.cap = cap;
     return true;

@@ -5,44 +5,64 @@
  * back: the rows are a heap that can be rewound, and interned strings without a row do no harm. */
 #include "builder.h"
 #include "value.h"
+#include "walk.h"
 
-#include "fermata/pb.h"
-
-/* Fields of the OTLP messages read here. */
-enum { REQUEST_RESOURCE_SPANS = 1 };
-enum { RESOURCE_SPANS_RESOURCE = 1, RESOURCE_SPANS_SCOPES = 2 };
-enum { RESOURCE_ATTRIBUTES = 1, RESOURCE_DROPPED = 2 };
-enum { SCOPE_SPANS_SCOPE = 1, SCOPE_SPANS_SPANS = 2 };
-enum { SCOPE_NAME = 1, SCOPE_VERSION = 2, SCOPE_ATTRIBUTES = 3, SCOPE_DROPPED = 4 };
-enum { PAIR_KEY = 1, PAIR_VALUE = 2 };
-enum { STATUS_MESSAGE = 2, STATUS_CODE = 3 };
-enum { EVENT_TIME = 1, EVENT_NAME = 2, EVENT_ATTRIBUTES = 3, EVENT_DROPPED = 4 };
-enum { LINK_TRACE = 1, LINK_SPAN = 2, LINK_STATE = 3, LINK_ATTRIBUTES = 4, LINK_DROPPED = 5 };
+/* Tags of the OTLP fields read here; one with another wire type is an unknown field. */
+enum { REQUEST_RESOURCE_SPANS = WALK_BYTES(1) };
+enum { RESOURCE_SPANS_RESOURCE = WALK_BYTES(1), RESOURCE_SPANS_SCOPES = WALK_BYTES(2) };
+enum { RESOURCE_ATTRIBUTES = WALK_BYTES(1), RESOURCE_DROPPED = WALK_VARINT(2) };
+enum { SCOPE_SPANS_SCOPE = WALK_BYTES(1), SCOPE_SPANS_SPANS = WALK_BYTES(2) };
 enum {
-    SPAN_TRACE = 1,
-    SPAN_ID = 2,
-    SPAN_STATE = 3,
-    SPAN_PARENT = 4,
-    SPAN_NAME = 5,
-    SPAN_KIND = 6,
-    SPAN_START = 7,
-    SPAN_END = 8,
-    SPAN_ATTRIBUTES = 9,
-    SPAN_DROPPED = 10,
-    SPAN_EVENTS = 11,
-    SPAN_EVENTS_DROPPED = 12,
-    SPAN_LINKS = 13,
-    SPAN_LINKS_DROPPED = 14,
-    SPAN_STATUS = 15,
+    SCOPE_NAME = WALK_BYTES(1),
+    SCOPE_VERSION = WALK_BYTES(2),
+    SCOPE_ATTRIBUTES = WALK_BYTES(3),
+    SCOPE_DROPPED = WALK_VARINT(4),
+};
+enum { PAIR_KEY = WALK_BYTES(1), PAIR_VALUE = WALK_BYTES(2) };
+enum { PAIR_TEXT = WALK_BYTES(VALUE_STRING), ARRAY_ELEMENT = WALK_BYTES(1) };
+enum { STATUS_MESSAGE = WALK_BYTES(2), STATUS_CODE = WALK_VARINT(3) };
+enum {
+    EVENT_TIME = WALK_FIXED64(1),
+    EVENT_NAME = WALK_BYTES(2),
+    EVENT_ATTRIBUTES = WALK_BYTES(3),
+    EVENT_DROPPED = WALK_VARINT(4),
+};
+enum {
+    LINK_TRACE = WALK_BYTES(1),
+    LINK_SPAN = WALK_BYTES(2),
+    LINK_STATE = WALK_BYTES(3),
+    LINK_ATTRIBUTES = WALK_BYTES(4),
+    LINK_DROPPED = WALK_VARINT(5),
+};
+enum {
+    SPAN_TRACE = WALK_BYTES(1),
+    SPAN_ID = WALK_BYTES(2),
+    SPAN_STATE = WALK_BYTES(3),
+    SPAN_PARENT = WALK_BYTES(4),
+    SPAN_NAME = WALK_BYTES(5),
+    SPAN_KIND = WALK_VARINT(6),
+    SPAN_START = WALK_FIXED64(7),
+    SPAN_END = WALK_FIXED64(8),
+    SPAN_ATTRIBUTES = WALK_BYTES(9),
+    SPAN_DROPPED = WALK_VARINT(10),
+    SPAN_EVENTS = WALK_BYTES(11),
+    SPAN_EVENTS_DROPPED = WALK_VARINT(12),
+    SPAN_LINKS = WALK_BYTES(13),
+    SPAN_LINKS_DROPPED = WALK_VARINT(14),
+    SPAN_STATUS = WALK_BYTES(15),
 };
 
-/* The number of a text; what is not UTF-8 is mended first.  Only new texts are looked at. */
-static uint32_t builder_string(struct block_builder *builder, struct fm_slice text)
+static inline uint8_t *builder_room(struct fm_buf *buf, size_t len)
 {
-    uint32_t hash;
-    uint32_t number = intern_find(&builder->strings, text, &hash);
-    if (FM_LIKELY(number != INTERN_NONE))
-        return number;
+    if (FM_LIKELY(!buf->failed && buf->ptr && buf->cap - buf->len >= len))
+        return buf->ptr + buf->len;
+    return fm_buf_room(buf, len);
+}
+
+/* A new text; what is not UTF-8 is mended first.  Known texts need no such look. */
+static __attribute__((noinline)) uint32_t builder_string_new(struct block_builder *builder,
+                                                             struct fm_slice text, uint32_t hash)
+{
     if (FM_LIKELY(fm_utf8_valid_len(text) == text.len))
         return intern_add(&builder->strings, text, hash);
     fm_buf_reset(&builder->text);
@@ -54,22 +74,40 @@ static uint32_t builder_string(struct block_builder *builder, struct fm_slice te
     return intern_put(&builder->strings, fm_buf_slice(&builder->text));
 }
 
-static int builder_put_string(struct block_builder *builder, struct fm_buf *target,
-                              struct fm_slice text)
+/* The number of a text. */
+static inline uint32_t builder_string_hashed(struct block_builder *builder, struct fm_slice text,
+                                             uint32_t hash)
 {
-    uint32_t number = builder_string(builder, text);
-    uint8_t *room = fm_buf_room(target, ROW_VARINT_MAX);
-    if (number == INTERN_NONE || !room)
-        return number == INTERN_NONE ? builder->pool.rc : FM_ENOMEM;
-    target->len += (size_t)(row_put(room, number) - room);
-    return FM_OK;
+    uint32_t number = intern_find(&builder->strings, text, hash);
+    return FM_LIKELY(number != INTERN_NONE) ? number : builder_string_new(builder, text, hash);
 }
 
-static void builder_put_number(struct fm_buf *target, uint64_t value)
+static uint32_t builder_string(struct block_builder *builder, struct fm_slice text)
 {
-    uint8_t *room = fm_buf_room(target, ROW_VARINT_MAX);
+    return builder_string_hashed(builder, text, intern_hash(&builder->strings, text));
+}
+
+static inline void builder_put_number(struct fm_buf *target, uint64_t value)
+{
+    uint8_t *room = builder_room(target, ROW_VARINT_MAX);
     if (room)
         target->len += (size_t)(row_put(room, value) - room);
+}
+
+static int builder_put_string(struct block_builder *builder, struct fm_buf *target,
+                              struct fm_slice text, uint32_t hash)
+{
+    uint32_t number = builder_string_hashed(builder, text, hash);
+    if (number == INTERN_NONE)
+        return builder->pool.rc;
+    builder_put_number(target, number);
+    return target->failed ? FM_ENOMEM : FM_OK;
+}
+
+static int builder_put_text(struct block_builder *builder, struct fm_buf *target,
+                            struct fm_slice text)
+{
+    return builder_put_string(builder, target, text, intern_hash(&builder->strings, text));
 }
 
 static int builder_put_unsupported(struct block_builder *builder, struct fm_buf *target,
@@ -95,7 +133,7 @@ static int builder_put_scalar(struct block_builder *builder, struct fm_buf *targ
     switch (value->kind) {
     case VALUE_STRING:
         *ret_kind = ROW_STRING;
-        return builder_put_string(builder, target, value->bytes);
+        return builder_put_text(builder, target, value->bytes);
     case VALUE_BOOL:
         *ret_kind = ROW_BOOL;
         builder_put_number(target, value->number != 0);
@@ -120,13 +158,13 @@ static int builder_put_array(struct block_builder *builder, struct fm_buf *targe
 {
     size_t start = target->len;
     struct fm_slice rest = array;
-    struct pb_field field;
+    struct walk_field field;
     uint64_t count = 0;
     enum value_kind common = VALUE_NONE;
     struct value value;
     int rc;
-    while ((rc = pb_next(&rest, &field)) == FM_OK) {
-        if (field.number != 1 || field.type != PB_BYTES)
+    while ((rc = walk_next(&rest, &field)) == FM_OK) {
+        if (field.tag != ARRAY_ELEMENT)
             continue;
         rc = value_read(field.bytes, &value);
         if (rc < 0)
@@ -138,17 +176,21 @@ static int builder_put_array(struct block_builder *builder, struct fm_buf *targe
             return FM_OK;
         }
     }
-    static const uint8_t elements[] = {[VALUE_NONE] = ROW_STRING,     [VALUE_STRING] = ROW_STRING,
-                                       [VALUE_BOOL] = ROW_BOOL,       [VALUE_INT] = ROW_INT,
+    static const uint8_t elements[] = {[VALUE_NONE] = ROW_STRING,
+                                       [VALUE_STRING] = ROW_STRING,
+                                       [VALUE_BOOL] = ROW_BOOL,
+                                       [VALUE_INT] = ROW_INT,
                                        [VALUE_DOUBLE] = ROW_DOUBLE};
     *ret_kind = ROW_ARRAY;
     fm_buf_put_u8(target, elements[common]);
     builder_put_number(target, count);
-    while (rc == FM_END && (rc = pb_next(&array, &field)) == FM_OK) {
+    while (rc == FM_END && (rc = walk_next(&array, &field)) == FM_OK) {
         unsigned kind;
-        if (field.number == 1 && field.type == PB_BYTES)
-            rc = value_read(field.bytes, &value);
-        if (rc == FM_OK && field.number == 1 && field.type == PB_BYTES)
+        rc = FM_END;
+        if (field.tag != ARRAY_ELEMENT)
+            continue;
+        rc = value_read(field.bytes, &value);
+        if (rc == FM_OK)
             rc = builder_put_scalar(builder, target, &value, &kind);
         if (rc == FM_OK)
             rc = FM_END;
@@ -177,14 +219,13 @@ static bool pair_read_short(struct fm_slice pair, struct fm_slice *ret_key,
                             struct fm_slice *ret_value)
 {
     const uint8_t *ptr = pair.ptr;
-    if (pair.len < 4 || ptr[0] != (PAIR_KEY << 3 | PB_BYTES) || ptr[1] >= 0x80)
+    if (pair.len < 4 || ptr[0] != PAIR_KEY || ptr[1] >= 0x80)
         return false;
     size_t key_len = ptr[1];
     if (pair.len < key_len + 4)
         return false;
     const uint8_t *second = ptr + 2 + key_len;
-    if (second[0] != (PAIR_VALUE << 3 | PB_BYTES) || second[1] >= 0x80 ||
-        pair.len != key_len + 4 + second[1])
+    if (second[0] != PAIR_VALUE || second[1] >= 0x80 || pair.len != key_len + 4 + second[1])
         return false;
     *ret_key = fm_slice(ptr + 2, key_len);
     *ret_value = fm_slice(second + 2, second[1]);
@@ -195,61 +236,92 @@ static int pair_read(struct fm_slice pair, struct fm_slice *ret_key, struct fm_s
 {
     if (FM_LIKELY(pair_read_short(pair, ret_key, ret_value)))
         return FM_OK;
-    struct pb_field field;
+    struct walk_field field;
     int rc;
     *ret_key = *ret_value = FM_SLICE("");
-    while ((rc = pb_next(&pair, &field)) == FM_OK) {
-        if (field.type != PB_BYTES)
-            continue;
-        if (field.number == PAIR_KEY)
+    while ((rc = walk_next(&pair, &field)) == FM_OK) {
+        if (field.tag == PAIR_KEY)
             *ret_key = field.bytes;
-        else if (field.number == PAIR_VALUE)
+        else if (field.tag == PAIR_VALUE)
             *ret_value = field.bytes;
     }
     return rc < 0 ? rc : FM_OK;
 }
 
-static void list_reset(struct attribute_list *list)
+static inline void builder_begin_list(struct block_builder *builder, struct attribute_list *list)
 {
+    builder->pair_count = 0;
     fm_buf_reset(&list->shape);
     fm_buf_reset(&list->values);
 }
 
-static int builder_add_attribute(struct block_builder *builder, struct attribute_list *list,
-                                 struct fm_slice pair)
+/* Resolves what was queued: texts become numbers, in the order of the attributes. */
+static int builder_settle(struct block_builder *builder, struct attribute_list *list)
 {
-    struct fm_slice key, value;
-    unsigned kind;
-    int rc = pair_read(pair, &key, &value);
-    if (rc < 0)
-        return rc;
-    uint32_t number = builder_string(builder, key);
-    if (number == INTERN_NONE)
-        return builder->pool.rc;
-    if (number > ROW_KEY_MAX)
-        return FM_ELIMIT;
-    /* A short string: tag, length, bytes to the end. */
-    if (FM_LIKELY(value.len >= 2 && value.ptr[0] == (VALUE_STRING << 3 | PB_BYTES) &&
-                  value.ptr[1] == value.len - 2)) {
-        kind = ROW_STRING;
-        rc = builder_put_string(builder, &list->values,
-                                fm_slice(value.ptr + 2, value.len - 2));
-    } else {
-        rc = builder_put_value(builder, &list->values, value, &kind);
+    unsigned count = builder->pair_count;
+    builder->pair_count = 0;
+    for (unsigned i = 0; i < count; i++)
+        if (builder->pairs[i].is_text)
+            intern_prefetch_entry(&builder->strings, builder->pairs[i].text_hash);
+    for (unsigned i = 0; i < count; i++) {
+        const struct attribute_pair *pair = &builder->pairs[i];
+        unsigned kind = ROW_STRING;
+        uint32_t number = builder_string_hashed(builder, pair->key, pair->key_hash);
+        if (number == INTERN_NONE)
+            return builder->pool.rc;
+        if (number > ROW_KEY_MAX)
+            return FM_ELIMIT;
+        int rc = pair->is_text
+                     ? builder_put_string(builder, &list->values, pair->value, pair->text_hash)
+                     : builder_put_value(builder, &list->values, pair->value, &kind);
+        if (rc < 0)
+            return rc;
+        uint32_t member = number << ROW_KIND_BITS | kind;
+        uint8_t *room = builder_room(&list->shape, sizeof member);
+        if (!room)
+            return FM_ENOMEM;
+        memcpy(room, &member, sizeof member);
+        list->shape.len += sizeof member;
     }
+    return list->values.failed ? FM_ENOMEM : FM_OK;
+}
+
+/* Hashes are taken as the bytes come by, and the slots asked for, long before they are needed. */
+static inline int builder_add_attribute(struct block_builder *builder, struct attribute_list *list,
+                                        struct fm_slice bytes)
+{
+    if (builder->pair_count == BUILDER_PAIR_MAX) {
+        int rc = builder_settle(builder, list);
+        if (rc < 0)
+            return rc;
+    }
+    struct attribute_pair *pair = &builder->pairs[builder->pair_count];
+    struct fm_slice value;
+    int rc = pair_read(bytes, &pair->key, &value);
     if (rc < 0)
         return rc;
-    uint32_t member = number << ROW_KIND_BITS | kind;
-    fm_buf_put(&list->shape, &member, sizeof member);
-    return list->shape.failed || list->values.failed ? FM_ENOMEM : FM_OK;
+    builder->pair_count++;
+    pair->key_hash = intern_hash(&builder->strings, pair->key);
+    /* A short string: tag, length, bytes to the end. */
+    pair->is_text = value.len >= 2 && value.ptr[0] == PAIR_TEXT && value.ptr[1] == value.len - 2;
+    pair->value = value;
+    if (FM_LIKELY(pair->is_text)) {
+        pair->value = fm_slice(value.ptr + 2, value.len - 2);
+        pair->text_hash = intern_hash(&builder->strings, pair->value);
+        intern_prefetch(&builder->strings, pair->text_hash);
+    }
+    return FM_OK;
 }
 
 /* Appends shape [and the length of the values, if asked] and values to target. */
-static int builder_put_list(struct block_builder *builder, const struct attribute_list *list,
+static int builder_put_list(struct block_builder *builder, struct attribute_list *list,
                             bool with_len, struct fm_buf *target)
 {
-    struct fm_slice members = fm_slice(list->shape.len ? list->shape.ptr : (uint8_t *)"",
-                                       list->shape.len);
+    int rc = builder_settle(builder, list);
+    if (rc < 0)
+        return rc;
+    struct fm_slice members =
+        fm_slice(list->shape.len ? list->shape.ptr : (uint8_t *)"", list->shape.len);
     uint32_t shape = intern_put(&builder->shapes, members);
     if (shape == INTERN_NONE)
         return builder->pool.rc;
@@ -263,14 +335,14 @@ static int builder_put_list(struct block_builder *builder, const struct attribut
 static int builder_add_resource(struct block_builder *builder, struct fm_slice resource,
                                 uint32_t *ret_number)
 {
-    struct pb_field field;
+    struct walk_field field;
     uint32_t dropped = 0;
     int rc;
-    list_reset(&builder->list);
-    while ((rc = pb_next(&resource, &field)) == FM_OK) {
-        if (field.number == RESOURCE_ATTRIBUTES && field.type == PB_BYTES)
+    builder_begin_list(builder, &builder->list);
+    while ((rc = walk_next(&resource, &field)) == FM_OK) {
+        if (field.tag == RESOURCE_ATTRIBUTES)
             rc = builder_add_attribute(builder, &builder->list, field.bytes);
-        else if (field.number == RESOURCE_DROPPED && field.type == PB_VARINT)
+        else if (field.tag == RESOURCE_DROPPED)
             dropped = (uint32_t)field.value;
         if (rc < 0)
             return rc;
@@ -289,19 +361,19 @@ static int builder_add_resource(struct block_builder *builder, struct fm_slice r
 static int builder_add_scope(struct block_builder *builder, struct fm_slice scope,
                              uint32_t *ret_number)
 {
-    struct pb_field field;
+    struct walk_field field;
     struct fm_slice name = FM_SLICE(""), version = FM_SLICE("");
     uint32_t dropped = 0;
     int rc;
-    list_reset(&builder->list);
-    while ((rc = pb_next(&scope, &field)) == FM_OK) {
-        if (field.number == SCOPE_NAME && field.type == PB_BYTES)
+    builder_begin_list(builder, &builder->list);
+    while ((rc = walk_next(&scope, &field)) == FM_OK) {
+        if (field.tag == SCOPE_NAME)
             name = field.bytes;
-        else if (field.number == SCOPE_VERSION && field.type == PB_BYTES)
+        else if (field.tag == SCOPE_VERSION)
             version = field.bytes;
-        else if (field.number == SCOPE_ATTRIBUTES && field.type == PB_BYTES)
+        else if (field.tag == SCOPE_ATTRIBUTES)
             rc = builder_add_attribute(builder, &builder->list, field.bytes);
-        else if (field.number == SCOPE_DROPPED && field.type == PB_VARINT)
+        else if (field.tag == SCOPE_DROPPED)
             dropped = (uint32_t)field.value;
         if (rc < 0)
             return rc;
@@ -309,9 +381,9 @@ static int builder_add_scope(struct block_builder *builder, struct fm_slice scop
     if (rc < 0)
         return rc;
     fm_buf_reset(&builder->row);
-    rc = builder_put_string(builder, &builder->row, name);
+    rc = builder_put_text(builder, &builder->row, name);
     if (rc == FM_OK)
-        rc = builder_put_string(builder, &builder->row, version);
+        rc = builder_put_text(builder, &builder->row, version);
     builder_put_number(&builder->row, dropped);
     if (rc == FM_OK)
         rc = builder_put_list(builder, &builder->list, false, &builder->row);
@@ -332,69 +404,80 @@ struct span_fields {
 
 static int span_read_status(struct span_fields *span, struct fm_slice status)
 {
-    struct pb_field field;
+    struct walk_field field;
     int rc;
-    while ((rc = pb_next(&status, &field)) == FM_OK) {
-        if (field.number == STATUS_MESSAGE && field.type == PB_BYTES)
+    while ((rc = walk_next(&status, &field)) == FM_OK) {
+        if (field.tag == STATUS_MESSAGE)
             span->message = field.bytes;
-        else if (field.number == STATUS_CODE && field.type == PB_VARINT)
+        else if (field.tag == STATUS_CODE)
             span->status = (int32_t)field.value;
     }
     return rc < 0 ? rc : FM_OK;
 }
 
-static int span_read_bytes(struct block_builder *builder, struct span_fields *span,
-                           const struct pb_field *field)
+static void span_keep_piece(struct block_builder *builder, const struct walk_field *field)
 {
-    switch (field->number) {
-    case SPAN_TRACE: span->trace = field->bytes; break;
-    case SPAN_ID: span->id = field->bytes; break;
-    case SPAN_STATE: span->state = field->bytes; break;
-    case SPAN_PARENT: span->parent = field->bytes; break;
-    case SPAN_NAME: span->name = field->bytes; break;
-    case SPAN_ATTRIBUTES: return builder_add_attribute(builder, &builder->list, field->bytes);
-    case SPAN_STATUS: return span_read_status(span, field->bytes);
-    case SPAN_EVENTS:
-        span->event_count++;
-        fm_buf_put(&builder->pieces, field, sizeof *field);
-        break;
-    case SPAN_LINKS:
-        span->link_count++;
-        fm_buf_put(&builder->pieces, field, sizeof *field);
-        break;
-    default: break;
-    }
-    return FM_OK;
+    fm_buf_put(&builder->pieces, field, sizeof *field);
 }
 
-static int span_read(struct block_builder *builder, struct fm_slice bytes,
-                     struct span_fields *span)
+static int span_read(struct block_builder *builder, struct fm_slice bytes, struct span_fields *span)
 {
-    struct pb_field field;
+    struct walk_field field;
     int rc;
-    while ((rc = pb_next(&bytes, &field)) == FM_OK) {
-        if (field.type == PB_BYTES) {
-            rc = span_read_bytes(builder, span, &field);
-            if (rc < 0)
-                return rc;
-            continue;
+    while ((rc = walk_next(&bytes, &field)) == FM_OK) {
+        switch (field.tag) {
+        case SPAN_TRACE:
+            span->trace = field.bytes;
+            break;
+        case SPAN_ID:
+            span->id = field.bytes;
+            break;
+        case SPAN_STATE:
+            span->state = field.bytes;
+            break;
+        case SPAN_PARENT:
+            span->parent = field.bytes;
+            break;
+        case SPAN_NAME:
+            span->name = field.bytes;
+            break;
+        case SPAN_KIND:
+            span->kind = (int32_t)field.value;
+            break;
+        case SPAN_START:
+            span->start_ns = field.value;
+            break;
+        case SPAN_END:
+            span->end_ns = field.value;
+            break;
+        case SPAN_ATTRIBUTES:
+            rc = builder_add_attribute(builder, &builder->list, field.bytes);
+            break;
+        case SPAN_DROPPED:
+            span->dropped_attributes = (uint32_t)field.value;
+            break;
+        case SPAN_EVENTS:
+            span->event_count++;
+            span_keep_piece(builder, &field);
+            break;
+        case SPAN_EVENTS_DROPPED:
+            span->dropped_events = (uint32_t)field.value;
+            break;
+        case SPAN_LINKS:
+            span->link_count++;
+            span_keep_piece(builder, &field);
+            break;
+        case SPAN_LINKS_DROPPED:
+            span->dropped_links = (uint32_t)field.value;
+            break;
+        case SPAN_STATUS:
+            rc = span_read_status(span, field.bytes);
+            break;
+        default:
+            break;
         }
-        if (field.type == PB_FIXED64) {
-            if (field.number == SPAN_START)
-                span->start_ns = field.value;
-            else if (field.number == SPAN_END)
-                span->end_ns = field.value;
-            continue;
-        }
-        if (field.type != PB_VARINT)
-            continue;
-        switch (field.number) {
-        case SPAN_KIND: span->kind = (int32_t)field.value; break;
-        case SPAN_DROPPED: span->dropped_attributes = (uint32_t)field.value; break;
-        case SPAN_EVENTS_DROPPED: span->dropped_events = (uint32_t)field.value; break;
-        case SPAN_LINKS_DROPPED: span->dropped_links = (uint32_t)field.value; break;
-        default: break;
-        }
+        if (FM_UNLIKELY(rc < 0))
+            return rc;
     }
     if (rc < 0)
         return rc;
@@ -407,20 +490,20 @@ static int builder_put_event(struct block_builder *builder, const struct span_fi
                              struct fm_slice event)
 {
     struct fm_buf *row = &builder->row;
-    struct pb_field field;
+    struct walk_field field;
     struct fm_slice name = FM_SLICE("");
     uint64_t time_ns = 0;
     uint32_t dropped = 0;
     int rc;
-    list_reset(&builder->inner);
-    while ((rc = pb_next(&event, &field)) == FM_OK) {
-        if (field.number == EVENT_TIME && field.type == PB_FIXED64)
+    builder_begin_list(builder, &builder->inner);
+    while ((rc = walk_next(&event, &field)) == FM_OK) {
+        if (field.tag == EVENT_TIME)
             time_ns = field.value;
-        else if (field.number == EVENT_NAME && field.type == PB_BYTES)
+        else if (field.tag == EVENT_NAME)
             name = field.bytes;
-        else if (field.number == EVENT_ATTRIBUTES && field.type == PB_BYTES)
+        else if (field.tag == EVENT_ATTRIBUTES)
             rc = builder_add_attribute(builder, &builder->inner, field.bytes);
-        else if (field.number == EVENT_DROPPED && field.type == PB_VARINT)
+        else if (field.tag == EVENT_DROPPED)
             dropped = (uint32_t)field.value;
         if (rc < 0)
             return rc;
@@ -428,7 +511,7 @@ static int builder_put_event(struct block_builder *builder, const struct span_fi
     if (rc < 0)
         return rc;
     builder_put_number(row, time_ns > span->start_ns ? time_ns - span->start_ns : 0);
-    rc = builder_put_string(builder, row, name);
+    rc = builder_put_text(builder, row, name);
     builder_put_number(row, dropped);
     return rc < 0 ? rc : builder_put_list(builder, &builder->inner, false, row);
 }
@@ -436,23 +519,21 @@ static int builder_put_event(struct block_builder *builder, const struct span_fi
 static int builder_put_link(struct block_builder *builder, struct fm_slice link)
 {
     struct fm_buf *row = &builder->row;
-    struct pb_field field;
+    struct walk_field field;
     struct fm_slice trace = FM_SLICE(""), span = FM_SLICE(""), state = FM_SLICE("");
     uint32_t dropped = 0;
     int rc;
-    list_reset(&builder->inner);
-    while ((rc = pb_next(&link, &field)) == FM_OK) {
-        if (field.number == LINK_DROPPED && field.type == PB_VARINT)
+    builder_begin_list(builder, &builder->inner);
+    while ((rc = walk_next(&link, &field)) == FM_OK) {
+        if (field.tag == LINK_DROPPED)
             dropped = (uint32_t)field.value;
-        if (field.type != PB_BYTES)
-            continue;
-        if (field.number == LINK_TRACE)
+        else if (field.tag == LINK_TRACE)
             trace = field.bytes;
-        else if (field.number == LINK_SPAN)
+        else if (field.tag == LINK_SPAN)
             span = field.bytes;
-        else if (field.number == LINK_STATE)
+        else if (field.tag == LINK_STATE)
             state = field.bytes;
-        else if (field.number == LINK_ATTRIBUTES)
+        else if (field.tag == LINK_ATTRIBUTES)
             rc = builder_add_attribute(builder, &builder->inner, field.bytes);
         if (rc < 0)
             return rc;
@@ -463,24 +544,24 @@ static int builder_put_link(struct block_builder *builder, struct fm_slice link)
     fm_buf_put_slice(row, trace);
     builder_put_number(row, span.len);
     fm_buf_put_slice(row, span);
-    rc = builder_put_string(builder, row, state);
+    rc = builder_put_text(builder, row, state);
     builder_put_number(row, dropped);
     return rc < 0 ? rc : builder_put_list(builder, &builder->inner, false, row);
 }
 
 static int builder_put_pieces(struct block_builder *builder, const struct span_fields *span,
-                              uint32_t number, uint32_t count)
+                              uint32_t tag, uint32_t count)
 {
     if (!count)
         return FM_OK;
     builder_put_number(&builder->row, count);
-    for (size_t at = 0; at < builder->pieces.len; at += sizeof(struct pb_field)) {
-        struct pb_field field;
+    for (size_t at = 0; at < builder->pieces.len; at += sizeof(struct walk_field)) {
+        struct walk_field field;
         memcpy(&field, builder->pieces.ptr + at, sizeof field);
-        if (field.number != number)
+        if (field.tag != tag)
             continue;
-        int rc = number == SPAN_EVENTS ? builder_put_event(builder, span, field.bytes)
-                                       : builder_put_link(builder, field.bytes);
+        int rc = tag == SPAN_EVENTS ? builder_put_event(builder, span, field.bytes)
+                                    : builder_put_link(builder, field.bytes);
         if (rc < 0)
             return rc;
     }
@@ -570,7 +651,7 @@ static int builder_keep_row(struct block_builder *builder)
 static int builder_add_span(struct block_builder *builder, uint32_t group, struct fm_slice bytes)
 {
     struct span_fields span = {.name = FM_SLICE("")};
-    list_reset(&builder->list);
+    builder_begin_list(builder, &builder->list);
     fm_buf_reset(&builder->pieces);
     fm_buf_reset(&builder->row);
     int rc = span_read(builder, bytes, &span);
@@ -603,12 +684,13 @@ static int builder_add_span(struct block_builder *builder, uint32_t group, struc
 static int builder_add_scope_spans(struct block_builder *builder, uint32_t resource,
                                    struct fm_slice scope_spans)
 {
-    struct fm_slice rest = scope_spans, scope = FM_SLICE("");
-    struct pb_field field;
+    struct fm_slice rest = scope_spans, scope = {0};
+    struct walk_field field;
     uint32_t numbers[2] = {resource, 0};
-    int rc;
-    while ((rc = pb_next(&rest, &field)) == FM_OK)
-        if (field.number == SCOPE_SPANS_SCOPE && field.type == PB_BYTES)
+    int rc = FM_OK;
+    /* Canonical: it is there at most once, and nearly always in front of its spans. */
+    while (!scope.ptr && (rc = walk_next(&rest, &field)) == FM_OK)
+        if (field.tag == SCOPE_SPANS_SCOPE)
             scope = field.bytes;
     if (rc < 0)
         return rc;
@@ -618,8 +700,8 @@ static int builder_add_scope_spans(struct block_builder *builder, uint32_t resou
     uint32_t group = intern_put(&builder->groups, fm_slice(numbers, sizeof numbers));
     if (group == INTERN_NONE)
         return builder->pool.rc;
-    while ((rc = pb_next(&scope_spans, &field)) == FM_OK) {
-        if (field.number != SCOPE_SPANS_SPANS || field.type != PB_BYTES)
+    while ((rc = walk_next(&scope_spans, &field)) == FM_OK) {
+        if (field.tag != SCOPE_SPANS_SPANS)
             continue;
         rc = builder_add_span(builder, group, field.bytes);
         if (rc < 0)
@@ -630,18 +712,18 @@ static int builder_add_scope_spans(struct block_builder *builder, uint32_t resou
 
 static int builder_add_resource_spans(struct block_builder *builder, struct fm_slice spans)
 {
-    struct fm_slice rest = spans, resource = FM_SLICE("");
-    struct pb_field field;
+    struct fm_slice rest = spans, resource = {0};
+    struct walk_field field;
     uint32_t number;
-    int rc;
-    while ((rc = pb_next(&rest, &field)) == FM_OK)
-        if (field.number == RESOURCE_SPANS_RESOURCE && field.type == PB_BYTES)
+    int rc = FM_OK;
+    while (!resource.ptr && (rc = walk_next(&rest, &field)) == FM_OK)
+        if (field.tag == RESOURCE_SPANS_RESOURCE)
             resource = field.bytes;
     if (rc < 0)
         return rc;
     rc = builder_add_resource(builder, resource, &number);
-    while (rc == FM_OK && (rc = pb_next(&spans, &field)) == FM_OK)
-        if (field.number == RESOURCE_SPANS_SCOPES && field.type == PB_BYTES)
+    while (rc == FM_OK && (rc = walk_next(&spans, &field)) == FM_OK)
+        if (field.tag == RESOURCE_SPANS_SCOPES)
             rc = builder_add_scope_spans(builder, number, field.bytes);
     return rc < 0 ? rc : FM_OK;
 }
@@ -651,11 +733,11 @@ int block_builder_add(struct block_builder *builder, struct fm_slice otlp, struc
     struct heap_mark mark = heap_mark(&builder->rows);
     uint64_t span_count = builder->span_count;
     struct fm_slice rest = otlp;
-    struct pb_field field;
+    struct walk_field field;
     int rc = FM_OK;
     builder->pool.rc = FM_OK;
-    while (rc == FM_OK && (rc = pb_next(&rest, &field)) == FM_OK)
-        if (field.number == REQUEST_RESOURCE_SPANS && field.type == PB_BYTES)
+    while (rc == FM_OK && (rc = walk_next(&rest, &field)) == FM_OK)
+        if (field.tag == REQUEST_RESOURCE_SPANS)
             rc = builder_add_resource_spans(builder, field.bytes);
     if (rc == FM_END)
         return FM_OK;
@@ -663,8 +745,7 @@ int block_builder_add(struct block_builder *builder, struct fm_slice otlp, struc
     heap_rewind(&builder->rows, mark);
     builder->span_count = span_count;
     if (rc == FM_EMALFORMED)
-        return fm_fail(why, rc, "spans are not canonical OTLP, near byte %zu",
-                       otlp.len - rest.len);
+        return fm_fail(why, rc, "spans are not canonical OTLP, near byte %zu", otlp.len - rest.len);
     if (rc == FM_ELIMIT)
         return fm_fail(why, rc, "the builder's %zu bytes are full", builder->options.memory_max);
     return fm_fail(why, rc, "%s", fm_rc_text(rc));

@@ -35,6 +35,15 @@ struct attribute_list {
     struct fm_buf values; /* as in a row */
 };
 
+/* An attribute between its reading and the interning of its texts. */
+struct attribute_pair {
+    struct fm_slice key;
+    struct fm_slice value; /* the text, else the AnyValue */
+    uint32_t key_hash, text_hash;
+    bool is_text;
+};
+#define BUILDER_PAIR_MAX 32
+
 struct block_builder {
     struct block_options options;
     struct pool pool;
@@ -48,11 +57,13 @@ struct block_builder {
     uint64_t span_count;
     uint64_t base_ns; /* start of the first span */
     bool has_base;
-    struct attribute_list list;   /* of the span, resource or scope at hand */
-    struct attribute_list inner;  /* of its event or link */
-    struct fm_buf row;            /* being put together */
-    struct fm_buf pieces;         /* struct fm_slice each: events and links of the span at hand */
-    struct fm_buf text;           /* repaired strings, JSON of values */
+    struct attribute_list list;  /* of the span, resource or scope at hand */
+    struct attribute_list inner; /* of its event or link */
+    struct fm_buf row;           /* being put together */
+    struct fm_buf pieces;        /* struct walk_field each: events and links of the span at hand */
+    struct fm_buf text;          /* repaired strings, JSON of values */
+    struct attribute_pair pairs[BUILDER_PAIR_MAX];
+    unsigned pair_count;
 };
 
 /* ---- sort.c ---- */
@@ -63,7 +74,7 @@ struct sorted_trace {
     uint64_t first; /* in sorted.rows */
 };
 struct sorted {
-    const uint8_t **rows; /* owned; in the order of the file */
+    const uint8_t **rows;        /* owned; in the order of the file */
     struct sorted_trace *traces; /* owned; ascending by id */
     uint64_t span_count;
     uint32_t trace_count;

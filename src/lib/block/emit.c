@@ -11,204 +11,13 @@
 
 #include <stdlib.h>
 
-enum { LEVEL_RESOURCE = 1, LEVEL_SCOPE = 2, LEVEL_SPAN = 3, LEVEL_PIECE = 4 };
-
-/* Rows are scattered over the heap: ask for them this many spans ahead. */
-#define EMIT_PREFETCH 12
-
-uint32_t emit_dictionary_index(struct emit *emit, struct emit_column *column, uint32_t string)
-{
-    uint32_t index = column->map[string];
-    if (FM_UNLIKELY(!index)) {
-        index = pq_dictionary_add(column->chunk, intern_get(&emit->builder->strings, string)) + 1;
-        column->map[string] = index;
-    }
-    return index - 1;
-}
-
-static inline void emit_string(struct emit *emit, unsigned leaf, unsigned rep, uint32_t string)
-{
-    struct emit_column *column = &emit->columns[leaf];
-    if (column->map)
-        pq_put_index(column->chunk, rep, emit_dictionary_index(emit, column, string));
-    else
-        pq_put_bytes(column->chunk, rep, intern_get(&emit->builder->strings, string));
-}
-
-static inline void emit_null(struct emit *emit, unsigned leaf, unsigned rep, unsigned def)
-{
-    pq_put_null(emit->columns[leaf].chunk, rep, def);
-}
-static inline void emit_i32(struct emit *emit, unsigned leaf, unsigned rep, int32_t value)
-{
-    pq_put_i32(emit->columns[leaf].chunk, rep, value);
-}
-static inline void emit_i64(struct emit *emit, unsigned leaf, unsigned rep, uint64_t value)
-{
-    pq_put_i64(emit->columns[leaf].chunk, rep, (int64_t)value);
-}
-
-/* ---- attributes ---- */
-
-/* Whether the attribute has a column of its own: it must then be there and nowhere else. */
-static inline bool emit_is_static(enum emit_owner owner, uint32_t member)
-{
-    uint32_t key = member >> ROW_KIND_BITS, kind = member & ((1u << ROW_KIND_BITS) - 1);
-    if (FM_LIKELY(key >= STRING_KNOWN_COUNT || owner == OWNER_OTHER))
-        return false;
-    if (owner == OWNER_RESOURCE)
-        return kind == ROW_STRING && key >= STRING_SERVICE_NAME && key < STRING_HTTP_METHOD;
-    return key == STRING_HTTP_STATUS
-               ? kind == ROW_INT
-               : kind == ROW_STRING && (key == STRING_HTTP_METHOD || key == STRING_HTTP_URL);
-}
-
-static const uint8_t *emit_scalar(struct emit *emit, unsigned first, unsigned rep, unsigned kind,
-                                  const uint8_t *ptr)
-{
-    uint64_t number;
-    double real;
-    switch (kind) {
-    case ROW_STRING:
-        ptr = row_get(ptr, &number);
-        emit_string(emit, first + ATTRIBUTE_STRING, rep, (uint32_t)number);
-        return ptr;
-    case ROW_INT:
-        ptr = row_get(ptr, &number);
-        emit_i64(emit, first + ATTRIBUTE_INT, rep, (uint64_t)row_unzigzag(number));
-        return ptr;
-    case ROW_DOUBLE:
-        memcpy(&real, ptr, sizeof real);
-        pq_put_double(emit->columns[first + ATTRIBUTE_DOUBLE].chunk, rep, real);
-        return ptr + 8;
-    default:
-        pq_put_bool(emit->columns[first + ATTRIBUTE_BOOL].chunk, rep, *ptr != 0);
-        return ptr + 1;
-    }
-}
-
-/* Arrays and what only JSON can hold. */
-static const uint8_t *emit_odd_value(struct emit *emit, unsigned first, unsigned rep,
-                                     unsigned level, unsigned kind, const uint8_t *ptr)
-{
-    uint64_t count = 0;
-    unsigned element = ROW_UNSUPPORTED;
-    if (kind == ROW_ARRAY) {
-        element = *ptr++;
-        ptr = row_get(ptr, &count);
-    }
-    for (unsigned i = ROW_STRING; i <= ROW_BOOL; i++)
-        if (i != element || !count)
-            emit_null(emit, first + ATTRIBUTE_STRING + i, rep, level);
-    for (uint64_t i = 0; i < count; i++)
-        ptr = emit_scalar(emit, first, i ? level + 1 : rep, element, ptr);
-    if (kind == ROW_ARRAY) {
-        emit_null(emit, first + ATTRIBUTE_UNSUPPORTED, rep, level);
-        return ptr;
-    }
-    uint32_t text;
-    ptr = row_get_u32(ptr, &text);
-    emit_string(emit, first + ATTRIBUTE_UNSUPPORTED, rep, text);
-    return ptr;
-}
-
-static const uint8_t *emit_skip_values(const struct emit *emit, uint32_t shape,
-                                       const uint8_t *ptr)
-{
-    struct fm_slice members = intern_get(&emit->builder->shapes, shape);
-    for (size_t at = 0; at < members.len; at += 4)
-        ptr = row_skip_value(ptr, builder_load_u32(members.ptr + at) &
-                                      ((1u << ROW_KIND_BITS) - 1));
-    return ptr;
-}
-
-/* count equal nulls of which the first has its parent's repetition level. */
-static inline void emit_nulls(struct emit *emit, unsigned leaf, unsigned rep, unsigned level,
-                              unsigned def, uint32_t count)
-{
-    if (rep != level && count) {
-        pq_put_null(emit->columns[leaf].chunk, rep, def);
-        count--;
-    }
-    pq_put_nulls(emit->columns[leaf].chunk, level, def, count);
-}
-
-/* Attributes of which all are scalars: a leaf that no attribute uses gets its nulls at once. */
-static const uint8_t *emit_plain_attributes(struct emit *emit, unsigned first, unsigned rep,
-                                            unsigned level, enum emit_owner owner,
-                                            struct fm_slice members,
-                                            const struct emit_shape *facts, const uint8_t *ptr)
-{
-    unsigned entry_rep = rep;
-    for (size_t at = 0; at < members.len; at += 4) {
-        uint32_t member = builder_load_u32(members.ptr + at);
-        unsigned kind = member & ((1u << ROW_KIND_BITS) - 1);
-        if (FM_UNLIKELY(emit_is_static(owner, member))) {
-            ptr = row_skip_value(ptr, kind);
-            continue;
-        }
-        emit_string(emit, first + ATTRIBUTE_KEY, entry_rep, member >> ROW_KIND_BITS);
-        for (unsigned others = facts->kinds & ~(1u << kind); others; others &= others - 1)
-            emit_null(emit, first + ATTRIBUTE_STRING + (unsigned)__builtin_ctz(others), entry_rep,
-                      level);
-        ptr = emit_scalar(emit, first, entry_rep, kind, ptr);
-        entry_rep = level;
-    }
-    for (unsigned i = ROW_STRING; i <= ROW_BOOL; i++)
-        if (!(facts->kinds >> i & 1))
-            emit_nulls(emit, first + ATTRIBUTE_STRING + i, rep, level, level, facts->count);
-    pq_put_bool(emit->columns[first + ATTRIBUTE_IS_ARRAY].chunk, rep, false);
-    pq_put_bools(emit->columns[first + ATTRIBUTE_IS_ARRAY].chunk, level, false, facts->count - 1);
-    emit_nulls(emit, first + ATTRIBUTE_UNSUPPORTED, rep, level, level, facts->count);
-    return ptr;
-}
-
-/* The generic attributes of a shape into the seven leaves at first; level: of one attribute.
- * Returns the end of the values. */
-static const uint8_t *emit_attributes(struct emit *emit, unsigned first, unsigned rep,
-                                      unsigned level, enum emit_owner owner, uint32_t shape,
-                                      const uint8_t *ptr)
-{
-    struct fm_slice members = intern_get(&emit->builder->shapes, shape);
-    const struct emit_shape *facts = &emit->shapes[owner][shape];
-    emit->census->attribute_count += facts->count;
-    if (!facts->count) {
-        for (unsigned i = 0; i < ATTRIBUTE_LEAVES; i++)
-            emit_null(emit, first + i, rep, level - 1);
-        return members.len ? emit_skip_values(emit, shape, ptr) : ptr;
-    }
-    if (FM_LIKELY(!facts->has_odd))
-        return emit_plain_attributes(emit, first, rep, level, owner, members, facts, ptr);
-    for (size_t at = 0; at < members.len; at += 4) {
-        uint32_t member = builder_load_u32(members.ptr + at);
-        unsigned kind = member & ((1u << ROW_KIND_BITS) - 1);
-        if (emit_is_static(owner, member)) {
-            ptr = row_skip_value(ptr, kind);
-            continue;
-        }
-        emit_string(emit, first + ATTRIBUTE_KEY, rep, member >> ROW_KIND_BITS);
-        pq_put_bool(emit->columns[first + ATTRIBUTE_IS_ARRAY].chunk, rep, kind == ROW_ARRAY);
-        if (kind > ROW_BOOL) {
-            ptr = emit_odd_value(emit, first, rep, level, kind, ptr);
-        } else {
-            for (unsigned i = ROW_STRING; i <= ROW_BOOL; i++)
-                if (i != kind)
-                    emit_null(emit, first + ATTRIBUTE_STRING + i, rep, level);
-            ptr = emit_scalar(emit, first, rep, kind, ptr);
-            emit_null(emit, first + ATTRIBUTE_UNSUPPORTED, rep, level);
-        }
-        rep = level;
-    }
-    return ptr;
-}
-
 /* ---- walking the rows of a trace ---- */
 
 struct emit_walk {
     const uint8_t *const *rows;
+    const uint8_t *marks;
     uint64_t at, end, all_end;
-    uint32_t resource, scope;
-    unsigned rep; /* of the row at hand */
+    unsigned rep; /* of the span at hand */
     struct row row;
 };
 
@@ -216,14 +25,19 @@ static struct emit_walk emit_walk_begin(const struct emit *emit, const struct so
 {
     return (struct emit_walk){
         .rows = emit->sorted->rows,
+        .marks = emit->marks,
         .at = trace->first,
         .end = trace->first + trace->span_count,
         .all_end = emit->sorted->span_count,
-        .rep = 0,
-        .resource = UINT32_MAX,
     };
 }
 
+static inline void emit_walk_read(const struct emit *emit, struct emit_walk *walk)
+{
+    row_read(walk->rows[walk->at], emit->builder->base_ns, &walk->row);
+}
+
+/* The next span and its row. */
 static inline bool emit_walk_next(const struct emit *emit, struct emit_walk *walk)
 {
     if (walk->at == walk->end)
@@ -232,18 +46,41 @@ static inline bool emit_walk_next(const struct emit *emit, struct emit_walk *wal
         __builtin_prefetch(walk->rows[walk->at + EMIT_PREFETCH]);
         __builtin_prefetch(walk->rows[walk->at + EMIT_PREFETCH] + 64);
     }
-    bool first = walk->resource == UINT32_MAX;
-    uint32_t resource, scope;
-    row_read(walk->rows[walk->at++], emit->builder->base_ns, &walk->row);
-    builder_group(emit->builder, walk->row.group, &resource, &scope);
-    if (first)
-        walk->rep = 0;
-    else if (resource != walk->resource)
-        walk->rep = LEVEL_RESOURCE;
-    else
-        walk->rep = scope != walk->scope ? LEVEL_SCOPE : LEVEL_SPAN;
-    walk->resource = resource;
-    walk->scope = scope;
+    emit_walk_read(emit, walk);
+    walk->rep = walk->marks[walk->at++] & MARK_REP;
+    return true;
+}
+
+/* The next span; its row only if wanted has a mark of it. */
+static inline bool emit_walk_marked(const struct emit *emit, struct emit_walk *walk,
+                                    unsigned wanted, unsigned *ret_mark)
+{
+    if (walk->at == walk->end)
+        return false;
+    if (FM_LIKELY(walk->at + EMIT_PREFETCH < walk->all_end) &&
+        walk->marks[walk->at + EMIT_PREFETCH] & wanted)
+        __builtin_prefetch(walk->rows[walk->at + EMIT_PREFETCH]);
+    unsigned mark = walk->marks[walk->at];
+    if (mark & wanted)
+        emit_walk_read(emit, walk);
+    walk->rep = mark & MARK_REP;
+    walk->at++;
+    *ret_mark = mark;
+    return true;
+}
+
+/* The next span that begins an element of level, and its resource and scope. */
+static inline bool emit_walk_element(const struct emit *emit, struct emit_walk *walk,
+                                     unsigned level, uint32_t *ret_resource, uint32_t *ret_scope)
+{
+    uint32_t trace, group;
+    while (walk->at < walk->end && (walk->marks[walk->at] & MARK_REP) > level)
+        walk->at++;
+    if (walk->at == walk->end)
+        return false;
+    (void)row_read_place(walk->rows[walk->at], &trace, &group);
+    builder_group(emit->builder, group, ret_resource, ret_scope);
+    walk->rep = walk->marks[walk->at++] & MARK_REP;
     return true;
 }
 
@@ -253,12 +90,11 @@ static void emit_resource_group(struct emit *emit, const struct sorted_trace *tr
 {
     const struct block_builder *builder = emit->builder;
     struct emit_walk walk = emit_walk_begin(emit, trace);
-    while (emit_walk_next(emit, &walk)) {
-        if (walk.rep > LEVEL_RESOURCE)
-            continue;
+    uint32_t resource, scope;
+    while (emit_walk_element(emit, &walk, LEVEL_RESOURCE, &resource, &scope)) {
         unsigned rep = walk.rep;
         uint32_t dropped, shape;
-        const uint8_t *ptr = builder->resources.entries[walk.resource].ptr;
+        const uint8_t *ptr = builder->resources.entries[resource].ptr;
         ptr = row_get_u32(ptr, &dropped);
         ptr = row_get_u32(ptr, &shape);
         (void)emit_attributes(emit, LEAF_RESOURCE_ATTRIBUTES, rep, LEVEL_RESOURCE + 1,
@@ -292,11 +128,10 @@ static void emit_resource_group(struct emit *emit, const struct sorted_trace *tr
 static void emit_scope_group(struct emit *emit, const struct sorted_trace *trace)
 {
     struct emit_walk walk = emit_walk_begin(emit, trace);
-    while (emit_walk_next(emit, &walk)) {
-        if (walk.rep > LEVEL_SCOPE)
-            continue;
+    uint32_t resource, scope;
+    while (emit_walk_element(emit, &walk, LEVEL_SCOPE, &resource, &scope)) {
         uint32_t name, version, dropped, shape;
-        const uint8_t *ptr = emit->builder->scopes.entries[walk.scope].ptr;
+        const uint8_t *ptr = emit->builder->scopes.entries[scope].ptr;
         ptr = row_get_u32(ptr, &name);
         ptr = row_get_u32(ptr, &version);
         ptr = row_get_u32(ptr, &dropped);
@@ -375,6 +210,8 @@ struct emit_run {
 static inline void emit_run_flush(struct emit *emit, struct emit_run *run)
 {
     if (run->count)
+        emit_attributes_close(emit);
+    if (run->count)
         for (unsigned leaf = run->first; leaf <= run->last; leaf++)
             pq_put_nulls(emit->columns[leaf].chunk, run->rep, LEVEL_SPAN, run->count);
     run->count = 0;
@@ -392,9 +229,11 @@ static void emit_event_group(struct emit *emit, const struct sorted_trace *trace
 {
     struct emit_walk walk = emit_walk_begin(emit, trace);
     struct emit_run run = {.first = LEAF_EVENT_TIME, .last = LEAF_EVENT_DROPPED};
-    while (emit_walk_next(emit, &walk)) {
-        emit_i32(emit, LEAF_SPAN_EVENTS_DROPPED, walk.rep, (int32_t)walk.row.dropped_events);
-        if (!(walk.row.flags & ROW_EVENTS)) {
+    unsigned mark;
+    while (emit_walk_marked(emit, &walk, MARK_EVENTS | MARK_DROPPED, &mark)) {
+        emit_i32(emit, LEAF_SPAN_EVENTS_DROPPED, walk.rep,
+                 mark & MARK_DROPPED ? (int32_t)walk.row.dropped_events : 0);
+        if (!(mark & MARK_EVENTS)) {
             emit_run_add(emit, &run, walk.rep);
             continue;
         }
@@ -455,14 +294,16 @@ static void emit_link_group(struct emit *emit, const struct sorted_trace *trace)
 {
     struct emit_walk walk = emit_walk_begin(emit, trace);
     struct emit_run run = {.first = LEAF_LINK_TRACE, .last = LEAF_LINK_DROPPED};
-    while (emit_walk_next(emit, &walk)) {
-        emit_i32(emit, LEAF_SPAN_LINKS_DROPPED, walk.rep, (int32_t)walk.row.dropped_links);
-        const uint8_t *ptr = emit_links_of(emit, &walk.row);
-        if (!ptr) {
+    unsigned mark;
+    while (emit_walk_marked(emit, &walk, MARK_LINKS | MARK_DROPPED, &mark)) {
+        emit_i32(emit, LEAF_SPAN_LINKS_DROPPED, walk.rep,
+                 mark & MARK_DROPPED ? (int32_t)walk.row.dropped_links : 0);
+        if (!(mark & MARK_LINKS)) {
             emit_run_add(emit, &run, walk.rep);
             continue;
         }
         emit_run_flush(emit, &run);
+        const uint8_t *ptr = emit_links_of(emit, &walk.row);
         uint32_t count;
         ptr = row_get_u32(ptr, &count);
         emit->census->link_count += count;
@@ -514,9 +355,10 @@ static void emit_static_group(struct emit *emit, const struct sorted_trace *trac
     struct emit_walk walk = emit_walk_begin(emit, trace);
     struct emit_run run = {.first = LEAF_SPAN_STATIC, .last = LEAF_HTTP_STATUS};
     struct emit_run dedicated = {.first = LEAF_SPAN_DEDICATED, .last = LEAF_COUNT - 1};
-    while (emit_walk_next(emit, &walk)) {
+    unsigned mark;
+    while (emit_walk_marked(emit, &walk, MARK_STATIC, &mark)) {
         emit_run_add(emit, &dedicated, walk.rep);
-        if (!emit->shapes[OWNER_SPAN][walk.row.shape].has_static) {
+        if (!(mark & MARK_STATIC)) {
             emit_run_add(emit, &run, walk.rep);
             continue;
         }
@@ -557,15 +399,38 @@ static bool emit_is_dense(unsigned leaf)
     return leaf == LEAF_TRACE_ID || leaf == LEAF_SPAN_ID;
 }
 
+/* Levels below 3 are only there for what gains next to nothing by more (docs/formats/block.md). */
+static enum emit_effort emit_effort_of(unsigned leaf)
+{
+    switch (leaf) {
+    case LEAF_SPAN_ATTRIBUTES + ATTRIBUTE_KEY:
+    case LEAF_RESOURCE_ATTRIBUTES + ATTRIBUTE_STRING:
+        return EFFORT_FULL;
+    case LEAF_SPAN_ATTRIBUTES + ATTRIBUTE_STRING:
+    case LEAF_SPAN_ATTRIBUTES + ATTRIBUTE_INT:
+    case LEAF_SPAN_START:
+        return EFFORT_HALF;
+    default:
+        return EFFORT_LEAST;
+    }
+}
+
+static int8_t emit_level(int8_t level, enum emit_effort effort)
+{
+    int lower = level - (EFFORT_FULL - (int)effort);
+    return (int8_t)(level < 1 ? level : FM_MAX(lower, 1));
+}
+
 static int emit_columns_new(struct emit *emit, const struct emit_group *group)
 {
     const struct block_options *options = &emit->builder->options;
     for (unsigned leaf = group->first; leaf < group->end; leaf++) {
         struct emit_column *column = &emit->columns[leaf];
+        enum emit_effort effort = emit_effort_of(leaf);
         struct pq_choice choice = {
             .encoding = (uint8_t)schema_v4_encoding((enum schema_leaf)leaf),
             .codec = emit_is_dense(leaf) ? CODEC_NONE : options->codec,
-            .level = options->codec_level,
+            .level = emit_level(options->codec_level, effort),
         };
         const struct pq_leaf *levels = &emit->leaves[leaf];
         int rc = pq_chunk_new(&column->chunk, (enum pq_type)levels->type, levels->rep_max,
@@ -573,7 +438,8 @@ static int emit_columns_new(struct emit *emit, const struct emit_group *group)
         if (rc < 0)
             return rc;
         if (choice.codec == options->codec)
-            pq_chunk_share_encoder(column->chunk, emit->encoder);
+            pq_chunk_share_encoder(column->chunk, emit->encoders[effort]);
+        pq_chunk_share_press(column->chunk, emit->press);
         if (choice.encoding != PQ_RLE_DICTIONARY)
             continue;
         column->map = calloc(emit->builder->strings.count, sizeof *column->map);
@@ -597,6 +463,7 @@ static int emit_group_write(struct emit *emit, const struct emit_group *group, u
         span_count += trace->span_count;
         if (span_count < emit->builder->options.page_span_target && i + 1 < count)
             continue;
+        emit_attributes_close(emit);
         for (unsigned leaf = group->first; leaf < group->end; leaf++)
             pq_chunk_cut(emit->columns[leaf].chunk, row_count);
         row_count = 0;
@@ -610,41 +477,16 @@ static int emit_group_write(struct emit *emit, const struct emit_group *group, u
     return rc;
 }
 
-static int emit_shapes_init(struct emit *emit)
-{
-    const struct intern *shapes = &emit->builder->shapes;
-    for (unsigned owner = 0; owner < OWNER_COUNT; owner++) {
-        emit->shapes[owner] = calloc(shapes->count + 1, sizeof *emit->shapes[owner]);
-        if (!emit->shapes[owner])
-            return FM_ENOMEM;
-        for (uint32_t shape = 0; shape < shapes->count; shape++) {
-            struct emit_shape *facts = &emit->shapes[owner][shape];
-            struct fm_slice members = intern_get(shapes, shape);
-            for (size_t at = 0; at < members.len; at += 4) {
-                uint32_t member = builder_load_u32(members.ptr + at);
-                unsigned kind = member & ((1u << ROW_KIND_BITS) - 1);
-                if (emit_is_static((enum emit_owner)owner, member)) {
-                    facts->has_static = true;
-                    continue;
-                }
-                facts->count++;
-                facts->kinds |= (uint8_t)(1u << kind);
-                facts->has_odd |= kind > ROW_BOOL;
-            }
-        }
-    }
-    return FM_OK;
-}
-
 int builder_emit(const struct block_builder *builder, const struct sorted *sorted,
-                 struct nested *nested, uint32_t first, uint32_t count,
-                 struct pq_writer *writer, struct block_census *census)
+                 struct nested *nested, uint32_t first, uint32_t count, struct pq_writer *writer,
+                 struct block_census *census)
 {
-    struct emit emit = {
-        .builder = builder, .sorted = sorted, .nested = nested, .census = census};
+    struct emit emit = {.builder = builder, .sorted = sorted, .nested = nested, .census = census};
     schema_v4_leaves(emit.leaves);
-    int rc = codec_encoder_new(&emit.encoder, (enum codec)builder->options.codec,
-                               builder->options.codec_level);
+    int rc = pq_press_new(&emit.press);
+    for (unsigned i = 0; rc == FM_OK && i < EFFORT_COUNT; i++)
+        rc = codec_encoder_new(&emit.encoders[i], (enum codec)builder->options.codec,
+                               emit_level(builder->options.codec_level, (enum emit_effort)i));
     if (rc == FM_OK)
         rc = emit_facts_init(&emit);
     if (rc == FM_OK)
@@ -655,6 +497,8 @@ int builder_emit(const struct block_builder *builder, const struct sorted *sorte
     emit_facts_fini(&emit);
     for (unsigned owner = 0; owner < OWNER_COUNT; owner++)
         free(emit.shapes[owner]);
-    codec_encoder_free(emit.encoder);
+    for (unsigned i = 0; i < EFFORT_COUNT; i++)
+        codec_encoder_free(emit.encoders[i]);
+    pq_press_free(emit.press);
     return rc;
 }

@@ -28,7 +28,8 @@ int emit_facts_init(struct emit *emit)
     const struct block_builder *builder = emit->builder;
     emit->resource_service = calloc(builder->resources.count + 1, sizeof(uint32_t));
     emit->service_slot = calloc(builder->strings.count + 1, sizeof(uint32_t));
-    if (!emit->resource_service || !emit->service_slot)
+    emit->marks = malloc(emit->sorted->span_count + 1);
+    if (!emit->resource_service || !emit->service_slot || !emit->marks)
         return FM_ENOMEM;
     for (uint32_t i = 0; i < builder->resources.count; i++)
         emit->resource_service[i] = facts_service_of(builder, i);
@@ -40,6 +41,7 @@ void emit_facts_fini(struct emit *emit)
     free(fm_take(emit->resource_service));
     free(fm_take(emit->service_slot));
     free(fm_take(emit->services));
+    free(fm_take(emit->marks));
 }
 
 static struct emit_service *facts_service(struct emit *emit, uint32_t service)
@@ -92,13 +94,37 @@ static bool facts_has_parent_link(const struct emit *emit, const struct row *row
 struct facts {
     uint64_t start_ns, end_ns;
     uint32_t root_service, root_name;
+    uint32_t resource, scope; /* of the span before */
 };
 
+static uint8_t facts_mark(const struct emit *emit, const struct row *row, unsigned rep)
+{
+    unsigned mark = rep;
+    if (row->flags & ROW_EVENTS)
+        mark |= MARK_EVENTS;
+    if (row->flags & ROW_LINKS)
+        mark |= MARK_LINKS;
+    if (row->flags & ROW_DROPPED)
+        mark |= MARK_DROPPED;
+    if (emit->shapes[OWNER_SPAN][row->shape].has_static)
+        mark |= MARK_STATIC;
+    return (uint8_t)mark;
+}
+
+/* at: the row's place in the order of the file. */
 static void facts_add_span(struct emit *emit, struct facts *facts, const struct row *row,
-                           struct fm_slice trace_id)
+                           struct fm_slice trace_id, uint64_t at)
 {
     uint32_t resource, scope;
+    unsigned rep = 0;
     builder_group(emit->builder, row->group, &resource, &scope);
+    if (facts->resource != UINT32_MAX)
+        rep = resource != facts->resource ? LEVEL_RESOURCE
+              : scope != facts->scope     ? LEVEL_SCOPE
+                                          : LEVEL_SPAN;
+    facts->resource = resource;
+    facts->scope = scope;
+    emit->marks[at] = facts_mark(emit, row, rep);
     uint32_t name = emit->resource_service[resource];
     struct emit_service *service = facts_service(emit, name);
     if (!service)
@@ -140,14 +166,15 @@ static void facts_put_services(struct emit *emit)
 void emit_trace_group(struct emit *emit, const struct sorted_trace *trace)
 {
     struct fm_slice id = intern_get(&emit->builder->traces, trace->trace);
-    struct facts facts = {.root_service = STRING_EMPTY, .root_name = STRING_EMPTY};
+    struct facts facts = {
+        .root_service = STRING_EMPTY, .root_name = STRING_EMPTY, .resource = UINT32_MAX};
     const uint8_t **rows = emit->sorted->rows + trace->first;
     struct row row;
     for (uint32_t i = 0; i < trace->span_count && emit->rc == FM_OK; i++) {
-        if (trace->first + i + 12 < emit->sorted->span_count)
-            __builtin_prefetch(rows[i + 12]);
+        if (trace->first + i + EMIT_PREFETCH < emit->sorted->span_count)
+            __builtin_prefetch(rows[i + EMIT_PREFETCH]);
         row_read(rows[i], emit->builder->base_ns, &row);
-        facts_add_span(emit, &facts, &row, id);
+        facts_add_span(emit, &facts, &row, id, trace->first + i);
     }
 
     char text[32];

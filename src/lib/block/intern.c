@@ -2,6 +2,7 @@
 /* Open addressing over entries that never move; at most three quarters full. */
 #include "intern.h"
 
+#include "fermata/bytes.h"
 #include "fermata/hash.h"
 
 #include <stdlib.h>
@@ -116,22 +117,53 @@ void intern_fini(struct intern *intern)
     intern->count = intern->cap = intern->slot_count = 0;
 }
 
-uint32_t intern_find(const struct intern *intern, struct fm_slice bytes, uint32_t *ret_hash)
+uint32_t intern_hash(const struct intern *intern, struct fm_slice bytes)
 {
-    uint32_t hash = (uint32_t)fm_hash64(bytes, intern->seed);
-    *ret_hash = hash;
-    if (!intern->slot_count)
+    return (uint32_t)fm_hash64(bytes, intern->seed);
+}
+
+/* memcmp without a call for the short texts that most are. */
+static inline bool intern_equal(const uint8_t *a, const uint8_t *b, size_t len)
+{
+    if (len > 16)
+        return memcmp(a, b, len) == 0;
+    if (len >= 8)
+        return ((fm_load_le64(a) ^ fm_load_le64(b)) |
+                (fm_load_le64(a + len - 8) ^ fm_load_le64(b + len - 8))) == 0;
+    if (len >= 4)
+        return ((fm_load_le32(a) ^ fm_load_le32(b)) |
+                (fm_load_le32(a + len - 4) ^ fm_load_le32(b + len - 4))) == 0;
+    for (size_t i = 0; i < len; i++)
+        if (a[i] != b[i])
+            return false;
+    return true;
+}
+
+uint32_t intern_find(const struct intern *intern, struct fm_slice bytes, uint32_t hash)
+{
+    if (FM_UNLIKELY(!intern->slot_count))
         return INTERN_NONE;
     uint32_t mask = intern->slot_count - 1;
-    for (uint32_t slot = hash & mask;; slot = (slot + 1) & mask) {
-        uint32_t number = intern->slots[slot];
-        if (!number)
+    for (uint32_t at = hash & mask;; at = (at + 1) & mask) {
+        uint32_t slot = intern->slots[at];
+        if (!slot)
             return INTERN_NONE;
-        const struct intern_entry *entry = &intern->entries[number - 1];
+        if ((slot ^ hash) & ~mask)
+            continue;
+        uint32_t number = (slot & mask) - 1;
+        const struct intern_entry *entry = &intern->entries[number];
         if (entry->hash == hash && entry->len == bytes.len &&
-            memcmp(entry->ptr, bytes.ptr, bytes.len) == 0)
-            return number - 1;
+            intern_equal(entry->ptr, bytes.ptr, bytes.len))
+            return number;
     }
+}
+
+static void intern_enter(uint32_t *slots, uint32_t mask, uint32_t hash, uint32_t number)
+{
+    uint32_t at = hash & mask;
+    while (slots[at])
+        at = (at + 1) & mask;
+    slots[at] = (hash & ~mask) | (number + 1);
 }
 
 static bool intern_grow_slots(struct intern *intern)
@@ -146,12 +178,8 @@ static bool intern_grow_slots(struct intern *intern)
     if (!slots)
         return false;
     memset(slots, 0, slot_count * sizeof *slots);
-    for (uint32_t i = 0; i < intern->count; i++) {
-        uint32_t slot = intern->entries[i].hash & (slot_count - 1);
-        while (slots[slot])
-            slot = (slot + 1) & (slot_count - 1);
-        slots[slot] = i + 1;
-    }
+    for (uint32_t i = 0; i < intern->count; i++)
+        intern_enter(slots, slot_count - 1, intern->entries[i].hash, i);
     pool_release(pool, intern->slots, intern->slot_count * sizeof *slots);
     intern->slots = slots;
     intern->slot_count = slot_count;
@@ -163,8 +191,8 @@ static bool intern_grow(struct intern *intern)
     if (intern->count == intern->cap) {
         uint32_t cap = intern->cap ? intern->cap + intern->cap / 2 : INTERN_CAP_MIN;
         void *entries =
-            pool_realloc(intern->heap.pool, intern->entries,
-                         intern->cap * sizeof *intern->entries, cap * sizeof *intern->entries);
+            pool_realloc(intern->heap.pool, intern->entries, intern->cap * sizeof *intern->entries,
+                         cap * sizeof *intern->entries);
         if (!entries)
             return false;
         intern->entries = entries;
@@ -183,19 +211,15 @@ uint32_t intern_add(struct intern *intern, struct fm_slice bytes, uint32_t hash)
     const uint8_t *ptr = heap_put(&intern->heap, bytes.ptr, bytes.len);
     if (!ptr)
         return INTERN_NONE;
-    uint32_t mask = intern->slot_count - 1;
-    uint32_t slot = hash & mask;
-    while (intern->slots[slot])
-        slot = (slot + 1) & mask;
     intern->entries[intern->count] =
         (struct intern_entry){.ptr = ptr, .len = (uint32_t)bytes.len, .hash = hash};
-    intern->slots[slot] = ++intern->count;
-    return intern->count - 1;
+    intern_enter(intern->slots, intern->slot_count - 1, hash, intern->count);
+    return intern->count++;
 }
 
 uint32_t intern_put(struct intern *intern, struct fm_slice bytes)
 {
-    uint32_t hash;
-    uint32_t number = intern_find(intern, bytes, &hash);
+    uint32_t hash = intern_hash(intern, bytes);
+    uint32_t number = intern_find(intern, bytes, hash);
     return number != INTERN_NONE ? number : intern_add(intern, bytes, hash);
 }

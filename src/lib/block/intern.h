@@ -50,7 +50,9 @@ struct intern {
     struct intern_entry *entries; /* owned */
     uint32_t count;
     uint32_t cap;
-    uint32_t *slots; /* owned; number + 1 */
+    /* owned; number + 1 in the bits of slot_count - 1, the hash's above: most of what is not the
+     * text looked for is told from it without a look at entries */
+    uint32_t *slots;
     uint32_t slot_count;
 };
 #define INTERN_NONE UINT32_MAX
@@ -58,9 +60,24 @@ void intern_init(struct intern *intern, struct pool *pool, uint64_t seed);
 void intern_fini(struct intern *intern);
 /* The number of bytes, new or known; INTERN_NONE: see pool->rc. */
 uint32_t intern_put(struct intern *intern, struct fm_slice bytes);
-/* The number if known, else INTERN_NONE; *ret_hash for intern_add. */
-uint32_t intern_find(const struct intern *intern, struct fm_slice bytes, uint32_t *ret_hash);
+uint32_t intern_hash(const struct intern *intern, struct fm_slice bytes);
+/* The number if known, else INTERN_NONE. */
+uint32_t intern_find(const struct intern *intern, struct fm_slice bytes, uint32_t hash);
 uint32_t intern_add(struct intern *intern, struct fm_slice bytes, uint32_t hash);
+/* Hints that a text with this hash will be looked for.  Two steps: the second
+ * waits for the memory that the first one asked for. */
+static inline void intern_prefetch(const struct intern *intern, uint32_t hash)
+{
+    if (intern->slot_count)
+        __builtin_prefetch(&intern->slots[hash & (intern->slot_count - 1)]);
+}
+static inline void intern_prefetch_entry(const struct intern *intern, uint32_t hash)
+{
+    uint32_t mask = intern->slot_count - 1;
+    uint32_t slot = intern->slot_count ? intern->slots[hash & mask] : 0;
+    if (slot && !((slot ^ hash) & ~mask))
+        __builtin_prefetch(&intern->entries[(slot & mask) - 1]);
+}
 static inline struct fm_slice intern_get(const struct intern *intern, uint32_t number)
 {
     return fm_slice(intern->entries[number].ptr, intern->entries[number].len);

@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define READER_ROW_BYTES_MAX     FM_MIB(1024)
+#define READER_GUIDED_GROUPS_MAX 64u
+
 static int reader_source_read(void *self, uint64_t offset, void *target, size_t len)
 {
     struct reader_source *source = self;
@@ -120,6 +123,10 @@ struct block *block_free(struct block *block)
 {
     if (!block)
         return NULL;
+    size_t count = block->guides ? pq_file_row_group_count(block->file) * READER_LEAF_MAX : 0;
+    for (size_t i = 0; i < count; i++)
+        pq_guide_free(block->guides[i]);
+    free(block->guides);
     pq_file_free(block->file);
     free(block);
     return NULL;
@@ -127,7 +134,37 @@ struct block *block_free(struct block *block)
 
 size_t block_memory(const struct block *block)
 {
-    return sizeof *block + pq_file_memory(block->file);
+    return sizeof *block + pq_file_memory(block->file) + block->guide_bytes;
+}
+
+/* Whether reading a trace can need the leaf; the others repeat what is in its spans. */
+static bool block_leaf_is_content(unsigned leaf)
+{
+    bool is_trace = leaf > LEAF_TRACE_ID && leaf < LEAF_RESOURCE_ATTRIBUTES;
+    bool is_nested = leaf >= LEAF_SPAN_PARENT_LEFT && leaf <= LEAF_SPAN_RIGHT;
+    return !is_trace && !is_nested;
+}
+
+void block_prepare(struct block *block, size_t dictionary_max)
+{
+    size_t groups = pq_file_row_group_count(block->file);
+    FM_AUTO(pq_scratch) scratch = NULL;
+    if (block->guides || groups > READER_GUIDED_GROUPS_MAX || pq_scratch_new(&scratch) < 0)
+        return;
+    block->guides = calloc(FM_MAX(groups * READER_LEAF_MAX, 1u), sizeof *block->guides);
+    if (!block->guides)
+        return;
+    block->guide_bytes = groups * READER_LEAF_MAX * sizeof *block->guides;
+    for (size_t i = 0; i < groups * READER_LEAF_MAX; i++) {
+        unsigned leaf = (unsigned)(i % READER_LEAF_MAX);
+        uint32_t index = block->leaves[leaf].index;
+        size_t left = dictionary_max - FM_MIN(block->guide_bytes, dictionary_max);
+        /* What fails here fails again for who needs it, and says why. */
+        if (index != READER_ABSENT && block_leaf_is_content(leaf) &&
+            pq_guide_new(&block->guides[i], block->file, i / READER_LEAF_MAX, index, left, scratch,
+                         NULL) == FM_OK)
+            block->guide_bytes += pq_guide_memory(block->guides[i]);
+    }
 }
 
 /* ---- rows ---- */
@@ -139,6 +176,7 @@ int reader_new(struct reader **ret_reader, const struct block *block, struct fm_
         return FM_ENOMEM;
     reader->block = block;
     reader->why = why;
+    fm_arena_init(&reader->arena, READER_ROW_BYTES_MAX);
     *ret_reader = reader;
     return FM_OK;
 }
@@ -148,6 +186,8 @@ struct reader *reader_free(struct reader *reader)
     if (!reader)
         return NULL;
     reader_begin(reader, 0);
+    pq_scratch_free(reader->scratch);
+    fm_arena_fini(&reader->arena);
     free(reader);
     return NULL;
 }
@@ -208,6 +248,8 @@ static int cursor_page(struct reader *reader, struct cursor *cursor, unsigned le
         return reader_fail(reader, leaf, "the column ends before this row");
     if (rc < 0)
         return rc;
+    if (cursor->page.indexes && reader->block->leaves[leaf].type != PQ_BYTE_ARRAY)
+        return reader_fail(reader, leaf, "numbers in a dictionary");
     if (row < cursor->page.first_row || row >= cursor->page.first_row + cursor->page.row_count)
         return reader_fail(reader, leaf, "a page does not hold the row it should");
     cursor->has_page = true;
@@ -238,12 +280,38 @@ static uint32_t cursor_row_end(const struct cursor *cursor, uint32_t entry)
     return next ? (uint32_t)(next - cursor->page.rep) : cursor->page.entry_count;
 }
 
+/* Exactly the reader's row, by the block's guide or one for this row only. */
+static int cursor_load_row(struct reader *reader, struct cursor *cursor, unsigned leaf)
+{
+    const struct block *block = reader->block;
+    FM_AUTO(pq_guide) own = NULL;
+    const struct pq_guide *guide =
+        block->guides ? block->guides[reader->row_group * READER_LEAF_MAX + leaf] : NULL;
+    int rc = FM_OK;
+    if (!guide) {
+        rc = pq_guide_new(&own, block->file, reader->row_group, block->leaves[leaf].index, 0,
+                          reader->scratch, reader->why);
+        guide = own;
+    }
+    if (rc == FM_OK)
+        rc = pq_guide_row(guide, reader->row, reader->scratch, &reader->arena, &cursor->page,
+                          reader->why);
+    if (rc != FM_OK)
+        return rc;
+    cursor->at = cursor->value_at = 0;
+    cursor->end = cursor->page.entry_count;
+    cursor->loaded = true;
+    return FM_OK;
+}
+
 int reader_load(struct reader *reader, unsigned leaf)
 {
     const struct reader_leaf *known = &reader->block->leaves[leaf];
     struct cursor *cursor = &reader->cursors[leaf];
     if (known->index == READER_ABSENT)
         return FM_NONE;
+    if (reader->scratch && leaf != LEAF_TRACE_ID)
+        return cursor_load_row(reader, cursor, leaf);
     int rc = cursor->column ? FM_OK : cursor_open(reader, cursor, known->index);
     if (rc == FM_OK && cursor->void_column)
         return FM_NONE;
@@ -353,6 +421,8 @@ int block_find_trace(const struct block *block, const struct trace_id *id, struc
     uint64_t before = atomic_load_explicit(&source->read_bytes, memory_order_relaxed);
     FM_AUTO(reader) reader = NULL;
     int rc = reader_new(&reader, block, why);
+    if (rc == FM_OK)
+        rc = pq_scratch_new(&reader->scratch);
     if (rc < 0)
         return rc;
     size_t groups = pq_file_row_group_count(block->file);

@@ -36,6 +36,8 @@ struct block {
     struct reader_leaf leaves[READER_LEAF_MAX];
     struct reader_dedicated dedicated[BLOCK_DEDICATED_MAX];
     uint32_t dedicated_count;
+    struct pq_guide **guides; /* owned, READER_LEAF_MAX per row group; NULL until prepared */
+    size_t guide_bytes;
 };
 void reader_leaf_name(const struct block *block, unsigned leaf, char text[SCHEMA_PATH_MAX]);
 
@@ -59,6 +61,8 @@ struct reader {
     size_t row_group;
     uint64_t row;
     struct cursor cursors[READER_LEAF_MAX];
+    struct pq_scratch *scratch; /* owned; not NULL: rows are read one by one, by guides */
+    struct fm_arena arena;      /* of the row, then */
     struct fm_why *why;
 };
 FM_MUST int reader_new(struct reader **ret_reader, const struct block *block, struct fm_why *why);

@@ -221,6 +221,7 @@ enum pq_encoding schema_v4_encoding(enum schema_leaf leaf)
     case LEAF_TRACE_END:
     case LEAF_TRACE_DURATION:
     case LEAF_SPAN_DURATION:
+    case LEAF_SPAN_KIND:
     case LEAF_SPAN_PARENT_LEFT:
     case LEAF_SPAN_LEFT:
     case LEAF_SPAN_RIGHT:
@@ -229,7 +230,6 @@ enum pq_encoding schema_v4_encoding(enum schema_leaf leaf)
     case LEAF_STATS_ERRORS:
     case LEAF_RESOURCE_DROPPED:
     case LEAF_SCOPE_DROPPED:
-    case LEAF_SPAN_KIND:
     case LEAF_SPAN_STATUS:
     case LEAF_SPAN_DROPPED:
     case LEAF_EVENT_DROPPED:

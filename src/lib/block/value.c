@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* AnyValue and proto3 JSON: https://protobuf.dev/programming-guides/json/ . */
 #include "value.h"
+#include "walk.h"
 
 #include "fermata/bytes.h"
 #include "fermata/json.h"
@@ -14,13 +15,14 @@ int value_read(struct fm_slice any_value, struct value *ret_value)
         [VALUE_BYTES] = PB_BYTES,
     };
     struct value value = {.kind = VALUE_NONE};
-    struct pb_field field;
+    struct walk_field field;
     int rc;
-    while ((rc = pb_next(&any_value, &field)) == FM_OK) {
-        if (field.number > VALUE_BYTES || types[field.number] != field.type)
+    while ((rc = walk_next(&any_value, &field)) == FM_OK) {
+        uint32_t number = field.tag >> 3;
+        if (number > VALUE_BYTES || types[number] != (field.tag & 7))
             continue;
-        value.kind = (enum value_kind)field.number;
-        value.number = field.type == PB_BYTES ? 0 : field.value;
+        value.kind = (enum value_kind)number;
+        value.number = field.value;
         value.bytes = field.bytes;
     }
     if (rc < 0)
@@ -100,7 +102,8 @@ static int value_write(struct json_writer *writer, struct fm_slice any_value, un
     if (depth >= VALUE_DEPTH_MAX)
         value.kind = VALUE_NONE;
     switch (value.kind) {
-    case VALUE_NONE: break;
+    case VALUE_NONE:
+        break;
     case VALUE_STRING:
         json_key(writer, "stringValue");
         json_string(writer, value.bytes);

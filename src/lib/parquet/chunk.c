@@ -16,7 +16,11 @@
 
 #define CHUNK_LEVELS_MIN 512u
 #define CHUNK_VALUES_MIN 2048u
-#define CHUNK_SLACK      16u /* behind levels and values: a short fill is two plain stores */
+#define CHUNK_SLACK      16u  /* behind levels and values: a short fill is two plain stores */
+#define CHUNK_SHARED_MIN 128u /* bytes of levels that are worth a frame of their own */
+#define CHUNK_ALONE_MIN  64u  /* and of what follows them */
+/* Indexes of more bits take whole bytes: what repeats is then seen by the compressor. */
+#define CHUNK_ALIGN_MIN  4u
 #define CHUNK_PAGE_MAX   ((size_t)INT32_MAX) /* page headers count in i32 */
 
 enum pq_put_kind {
@@ -105,6 +109,11 @@ void pq_chunk_share_encoder(struct pq_chunk *chunk, struct codec_encoder *encode
 {
     FM_ASSERT(!encoder || codec_encoder_codec(encoder) == (enum codec)chunk->choice.codec);
     chunk->shared_encoder = encoder;
+}
+
+void pq_chunk_share_press(struct pq_chunk *chunk, struct pq_press *press)
+{
+    chunk->press = press;
 }
 
 static void chunk_empty_page(struct pq_chunk *chunk)
@@ -330,6 +339,38 @@ void pq_put_index(struct pq_chunk *chunk, unsigned rep, uint32_t index)
     chunk_put_level(chunk, rep, chunk->def_max);
 }
 
+void pq_cursor_open(struct pq_cursor *cursor, struct pq_chunk *chunk)
+{
+    *cursor = (struct pq_cursor){
+        .chunk = chunk,
+        .level = chunk->levels + chunk->level_count,
+        .level_end = chunk->levels + chunk->level_cap,
+        .value = chunk->values + chunk->values_len,
+        .value_end = chunk->values + chunk->values_cap,
+    };
+}
+
+void pq_cursor_close(struct pq_cursor *cursor)
+{
+    struct pq_chunk *chunk = cursor->chunk;
+    if (chunk->rc < 0)
+        return;
+    chunk->level_count = (uint32_t)(cursor->level - chunk->levels);
+    chunk->values_len = (size_t)(cursor->value - chunk->values);
+}
+
+bool pq_cursor_grow(struct pq_cursor *cursor, uint32_t count, size_t len)
+{
+    struct pq_chunk *chunk = cursor->chunk;
+    pq_cursor_close(cursor);
+    if (chunk->level_cap - chunk->level_count < count)
+        (void)chunk_grow_levels(chunk, count); /* what matters is in rc */
+    if (chunk->rc == FM_OK && chunk->values_cap - chunk->values_len < len)
+        (void)chunk_grow_values(chunk, len);
+    pq_cursor_open(cursor, chunk);
+    return chunk->rc == FM_OK;
+}
+
 /* ---- the page ---- */
 
 struct chunk_facts {
@@ -396,6 +437,8 @@ static void chunk_encode_indexes(struct pq_chunk *chunk, struct fm_buf *body)
     if (count && index_max >= chunk->dictionary_count)
         chunk_fail(chunk, FM_EUSAGE);
     unsigned width = pq_bit_width(index_max);
+    if (width >= CHUNK_ALIGN_MIN && chunk->choice.codec != CODEC_NONE)
+        width = (width + 7) & ~7u;
     fm_buf_put_u8(body, (uint8_t)width);
     pq_hybrid_put_indexes(body, indexes, count, width);
 }
@@ -535,7 +578,25 @@ static int chunk_note_location(struct pq_chunk *chunk, size_t offset)
     return FM_OK;
 }
 
-/* The open page into body (scratch), then compressed (packed, scratch) behind the others. */
+/* A v1 page as two frames: the repetition levels, which siblings have in common, are compressed
+ * once for all of them.  A page of little else is one frame, and shared as a whole. */
+static int chunk_compress_page(struct pq_chunk *chunk, const struct chunk_page *page,
+                               struct fm_slice body, struct fm_buf *packed)
+{
+    size_t head = chunk->page_version == 1 ? page->rep_len : 0;
+    if (!chunk->press || !chunk->shared_encoder || chunk->choice.codec != CODEC_ZSTD ||
+        head < CHUNK_SHARED_MIN)
+        return chunk_compress(chunk, body, packed);
+    head += 4; /* its length in front */
+    if (body.len - head < CHUNK_ALONE_MIN)
+        head = body.len;
+    int rc = pq_press_encode(chunk->press, chunk->shared_encoder, fm_slice(body.ptr, head), packed);
+    if (rc < 0 || head == body.len)
+        return rc;
+    return chunk_compress(chunk, fm_slice(body.ptr + head, body.len - head), packed);
+}
+
+/* The open page into body (press), then compressed (packed, press) behind the others. */
 static int chunk_finish_page(struct pq_chunk *chunk, struct chunk_page *page, struct fm_buf *body,
                              struct fm_buf *packed)
 {
@@ -549,7 +610,7 @@ static int chunk_finish_page(struct pq_chunk *chunk, struct chunk_page *page, st
     size_t level_len = chunk->page_version == 2 ? page->rep_len + page->def_len : 0;
     struct fm_slice levels = fm_slice(body->ptr, level_len);
     struct fm_slice rest = fm_slice(body->ptr + level_len, body->len - level_len);
-    int rc = chunk_compress(chunk, rest, packed);
+    int rc = chunk_compress_page(chunk, page, rest, packed);
     if (rc < 0)
         return rc;
     /* Only a v2 page can say that compression did not pay. */
@@ -582,12 +643,19 @@ void pq_chunk_cut(struct pq_chunk *chunk, uint32_t rows)
         .row_count = rows,
         .null_count = chunk->level_count - facts.value_count,
     };
-    struct fm_buf body, packed;
-    fm_buf_init(&body, SIZE_MAX / 2);
-    fm_buf_init(&packed, SIZE_MAX / 2);
-    int rc = chunk_finish_page(chunk, &page, &body, &packed);
-    fm_buf_fini(&body);
-    fm_buf_fini(&packed);
+    int rc;
+    if (chunk->press) {
+        fm_buf_reset(&chunk->press->body);
+        fm_buf_reset(&chunk->press->packed);
+        rc = chunk_finish_page(chunk, &page, &chunk->press->body, &chunk->press->packed);
+    } else {
+        struct fm_buf body, packed;
+        fm_buf_init(&body, SIZE_MAX / 2);
+        fm_buf_init(&packed, SIZE_MAX / 2);
+        rc = chunk_finish_page(chunk, &page, &body, &packed);
+        fm_buf_fini(&body);
+        fm_buf_fini(&packed);
+    }
     if (rc < 0) {
         chunk_fail(chunk, rc);
         return;

@@ -18,13 +18,6 @@
 #define COLUMN_HEADER_MAX   FM_MIB(1) /* statistics may hold long values */
 #define COLUMN_UNKNOWN      UINT64_MAX
 
-/* Where a data page starts. */
-struct column_place {
-    uint64_t offset;
-    uint64_t first_row;
-    uint64_t entries_before; /* COLUMN_UNKNOWN after a jump by offset index */
-};
-
 struct pq_column {
     const struct pq_file *file; /* borrowed */
     const struct pq_file_chunk *chunk;
@@ -35,14 +28,17 @@ struct pq_column {
     struct fm_buf window; /* the file from window_offset on */
     uint64_t window_offset;
 
-    struct column_place next;     /* the page that pq_column_next() will decode */
-    uint32_t next_number;         /* counted from 0, data pages only */
-    struct column_place frontier; /* the first page that is not in places */
-    struct column_place *places;  /* owned, by page number */
+    struct pq_place next;     /* the page that pq_column_next() will decode */
+    uint32_t next_number;     /* counted from 0, data pages only */
+    struct pq_place frontier; /* the first page that is not in places */
+    struct pq_place *places;  /* owned, by page number */
     uint32_t place_count, place_cap;
     bool indexed; /* places came from the offset index and are complete */
     bool started; /* the dictionary was looked for */
+    bool surveys; /* values are of no interest: the dictionary is not read */
+    size_t read_min;
 
+    struct pq_page_header dictionary_header; /* if has_dictionary */
     struct fm_buf dictionary_body;
     struct fm_slice *dictionary; /* owned */
     uint32_t dictionary_count;
@@ -79,11 +75,12 @@ int pq_column_open(struct pq_column **ret_column, const struct pq_file *file, si
     if (!column)
         return fm_fail(why, FM_ENOMEM, "out of memory");
     column->file = file;
+    column->read_min = COLUMN_READ_MIN;
     column->chunk = chunk;
     column->leaf = described;
     column->row_count = file->groups[row_group].row_count;
     column->end = chunk->start + chunk->bytes;
-    column->next = column->frontier = (struct column_place){.offset = chunk->start};
+    column->next = column->frontier = (struct pq_place){.offset = chunk->start};
     fm_buf_init(&column->window, SIZE_MAX / 2);
     fm_buf_init(&column->body, file->limits.page_bytes_max);
     fm_buf_init(&column->dictionary_body, file->limits.page_bytes_max);
@@ -117,7 +114,7 @@ static int column_fetch(struct pq_column *column, uint64_t offset, size_t len, u
     if (offset >= column->window_offset && offset < window_end)
         kept = (size_t)(window_end - offset);
     if (kept < len) {
-        size_t wanted = (size_t)FM_MIN(FM_MAX((uint64_t)len, COLUMN_READ_MIN), end - offset);
+        size_t wanted = (size_t)FM_MIN(FM_MAX(len, column->read_min), end - offset);
         if (kept)
             memmove(window->ptr, window->ptr + (offset - column->window_offset), kept);
         window->len = kept;
@@ -255,7 +252,6 @@ static int column_dictionary_load(struct pq_column *column, const struct pq_page
     if (rc < 0)
         return fm_fail(why, rc, "%zu bytes do not hold exactly %u values", plain.len,
                        header->entry_count);
-    column->has_dictionary = true;
     return FM_OK;
 }
 
@@ -271,12 +267,15 @@ static int column_start(struct pq_column *column, struct fm_why *why)
                    : FM_OK;
     int rc = column_header(column, column->next.offset, &header, why);
     if (rc == FM_OK && header.type == PQ_PAGE_DICTIONARY) {
-        rc = column_dictionary_load(column, &header, why);
+        column->dictionary_header = header;
+        column->has_dictionary = true;
+        rc = column->surveys ? FM_OK : column_dictionary_load(column, &header, why);
         column->next.offset += header.header_bytes + (uint64_t)header.stored_bytes;
         column->frontier = column->next;
     }
     if (rc < 0) {
         free(fm_take(column->dictionary));
+        column->has_dictionary = false;
         column->next.offset = column->frontier.offset = column->chunk->start;
         return fm_wrap(why, rc, "column %s, first page at byte %llu", column->leaf->path,
                        (unsigned long long)column->chunk->start);
@@ -300,9 +299,7 @@ int pq_column_dictionary(struct pq_column *column, const struct fm_slice **ret_v
 
 /* ---- data pages ---- */
 
-/* Takes a v1 page's levels (length in front) off *body. */
-static int column_take_levels(struct fm_slice *body, unsigned level_max,
-                              struct fm_slice *ret_levels)
+int pq_page_take_levels(struct fm_slice *body, unsigned level_max, struct fm_slice *ret_levels)
 {
     *ret_levels = fm_slice(NULL, 0);
     if (level_max == 0)
@@ -337,8 +334,8 @@ static int column_body_v1(struct pq_column *column, uint64_t offset, struct fm_s
         if (column->chunk->codec != CODEC_NONE)
             column->body_offset = offset;
     }
-    if (column_take_levels(&plain, leaf->rep_max, &body->rep) < 0 ||
-        column_take_levels(&plain, leaf->def_max, &body->def) < 0)
+    if (pq_page_take_levels(&plain, leaf->rep_max, &body->rep) < 0 ||
+        pq_page_take_levels(&plain, leaf->def_max, &body->def) < 0)
         return fm_fail(why, FM_EMALFORMED, "the levels are cut");
     body->values = plain;
     return FM_OK;
@@ -362,7 +359,7 @@ static int column_body_v2(struct pq_column *column, struct fm_slice stored,
 }
 
 /* Header and plain body of the data page at offset. */
-static int column_body(struct pq_column *column, const struct column_place *place,
+static int column_body(struct pq_column *column, const struct pq_place *place,
                        struct column_body *ret_body, struct fm_why *why)
 {
     struct column_body body;
@@ -512,11 +509,11 @@ static int column_page(struct pq_column *column, const struct column_body *body,
 
 /* ---- places ---- */
 
-static int column_add_place(struct pq_column *column, struct column_place place)
+static int column_add_place(struct pq_column *column, struct pq_place place)
 {
     if (column->place_count == column->place_cap) {
         uint32_t cap = column->place_cap ? column->place_cap * 2 : 8;
-        struct column_place *grown = realloc(column->places, cap * sizeof *grown);
+        struct pq_place *grown = realloc(column->places, cap * sizeof *grown);
         if (!grown)
             return FM_ENOMEM;
         column->places = grown;
@@ -526,11 +523,11 @@ static int column_add_place(struct pq_column *column, struct column_place place)
     return FM_OK;
 }
 
-static struct column_place column_after(const struct column_place *place,
-                                        const struct pq_page_header *header, uint32_t row_count)
+static struct pq_place column_after(const struct pq_place *place,
+                                    const struct pq_page_header *header, uint32_t row_count)
 {
     bool known = place->entries_before != COLUMN_UNKNOWN;
-    return (struct column_place){
+    return (struct pq_place){
         .offset = place->offset + header->header_bytes + header->stored_bytes,
         .first_row = place->first_row + row_count,
         .entries_before = known ? place->entries_before + header->entry_count : COLUMN_UNKNOWN,
@@ -541,13 +538,13 @@ static struct column_place column_after(const struct column_place *place,
 static int column_advance(struct pq_column *column, const struct pq_page_header *header,
                           uint32_t row_count, struct fm_why *why)
 {
-    struct column_place after = column_after(&column->next, header, row_count);
+    struct pq_place after = column_after(&column->next, header, row_count);
     if (after.first_row > column->row_count || (after.entries_before != COLUMN_UNKNOWN &&
                                                 after.entries_before > column->chunk->entry_count))
         return fm_fail(why, FM_EMALFORMED, "more rows or values than the row group's %llu rows",
                        (unsigned long long)column->row_count);
     if (column->next_number < column->place_count) {
-        const struct column_place *noted = &column->places[column->next_number];
+        const struct pq_place *noted = &column->places[column->next_number];
         if (noted->offset != column->next.offset || noted->first_row != column->next.first_row)
             return fm_fail(why, FM_ECORRUPT, "the offset index does not fit the pages");
     } else if (column->indexed) {
@@ -571,7 +568,7 @@ static int column_wrap(const struct pq_column *column, int rc, struct fm_why *wh
 /* After the last page: does everything add up? */
 static int column_finish(const struct pq_column *column, struct fm_why *why)
 {
-    const struct column_place *at = &column->next;
+    const struct pq_place *at = &column->next;
     bool entries_ok =
         at->entries_before == COLUMN_UNKNOWN || at->entries_before == column->chunk->entry_count;
     if (at->first_row != column->row_count || !entries_ok)
@@ -602,7 +599,7 @@ int pq_column_next(struct pq_column *column, struct pq_page *ret_page, struct fm
 }
 
 /* Reads one PageLocation into *place. */
-static int column_read_location(struct thrift_reader *reader, struct column_place *place)
+static int column_read_location(struct thrift_reader *reader, struct pq_place *place)
 {
     int64_t value;
     unsigned seen = 0;
@@ -638,9 +635,9 @@ static int column_read_index(struct pq_column *column, struct fm_slice bytes)
         thrift_list_begin(&reader, &type, &count) < 0 || count == 0 || type != THRIFT_STRUCT)
         return FM_EMALFORMED;
     column->place_count = 0;
-    struct column_place last = {.offset = column->next.offset - 1, .first_row = UINT64_MAX};
+    struct pq_place last = {.offset = column->next.offset - 1, .first_row = UINT64_MAX};
     for (uint32_t i = 0; i < count; i++) {
-        struct column_place place = {.entries_before = COLUMN_UNKNOWN};
+        struct pq_place place = {.entries_before = COLUMN_UNKNOWN};
         if (column_read_location(&reader, &place) < 0)
             return FM_EMALFORMED;
         if (place.offset <= last.offset || place.offset >= column->end ||
@@ -716,6 +713,9 @@ static void column_jump(struct pq_column *column, uint64_t row)
     }
     column->next = column->places[low];
     column->next_number = low;
+    if (low + 1 < column->place_count) /* where it ends is known: no byte more is read */
+        column->read_min = (size_t)FM_MIN(column->places[low + 1].offset - column->next.offset,
+                                          (uint64_t)COLUMN_READ_MIN);
 }
 
 int pq_column_seek(struct pq_column *column, uint64_t row, struct fm_why *why)
@@ -741,7 +741,7 @@ int pq_column_seek(struct pq_column *column, uint64_t row, struct fm_why *why)
         rc = column_count_rows(column, &header, &row_count, why);
         if (rc < 0)
             return column_wrap(column, rc, why);
-        struct column_place at = column->next;
+        struct pq_place at = column->next;
         rc = column_advance(column, &header, row_count, why);
         if (rc < 0)
             return column_wrap(column, rc, why);
@@ -751,5 +751,24 @@ int pq_column_seek(struct pq_column *column, uint64_t row, struct fm_why *why)
             break;
         }
     }
+    return FM_OK;
+}
+
+int pq_column_survey(struct pq_column *column, struct pq_survey *ret_survey, struct fm_why *why)
+{
+    column->surveys = true;
+    column->read_min = COLUMN_HEADER_GUESS;
+    int rc = column_start(column, why);
+    if (rc == FM_OK && column->row_count)
+        rc = pq_column_seek(column, column->row_count - 1, why);
+    if (rc < 0)
+        return rc;
+    *ret_survey = (struct pq_survey){
+        .places = fm_take(column->places),
+        .place_count = column->place_count,
+        .has_dictionary = column->has_dictionary,
+        .dictionary = column->dictionary_header,
+    };
+    column->place_count = column->place_cap = 0;
     return FM_OK;
 }

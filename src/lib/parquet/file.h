@@ -47,6 +47,27 @@ struct pq_page_header {
 FM_MUST int pq_page_header_read(struct fm_slice input, struct pq_page_header *ret_header,
                                 struct fm_why *why);
 
+/* Where a data page starts. */
+struct pq_place {
+    uint64_t offset;
+    uint64_t first_row;
+    uint64_t entries_before; /* UINT64_MAX where an offset index told the place */
+};
+
+/* column.c: where everything of a chunk is.  The column is of no use afterwards. */
+struct pq_survey {
+    struct pq_place *places; /* owned by who asked */
+    uint32_t place_count;
+    bool has_dictionary;
+    struct pq_page_header dictionary; /* its page is the chunk's first */
+};
+FM_MUST int pq_column_survey(struct pq_column *column, struct pq_survey *ret_survey,
+                             struct fm_why *why);
+
+/* Takes a v1 page's levels (length in front) off *body; none if level_max is 0. */
+FM_MUST int pq_page_take_levels(struct fm_slice *body, unsigned level_max,
+                                struct fm_slice *ret_levels);
+
 /* Bytes of one decoded value in pq_page, 0 if the pair is not supported. */
 size_t pq_value_size(uint8_t type, uint8_t encoding);
 /* Exactly count values fill input.  target: pq_value_size() bytes each, aligned for its type.

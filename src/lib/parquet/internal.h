@@ -3,7 +3,7 @@
 #ifndef FERMATA_PARQUET_INTERNAL_H
 #define FERMATA_PARQUET_INTERNAL_H
 
-#include "fermata/parquet.h"
+#include "fermata/parquet_put.h"
 #include "fermata/thrift.h"
 
 /* Numbers of parquet.thrift that only this module sees. */
@@ -57,6 +57,20 @@ FM_MUST int pq_delta_i32(struct fm_slice input, int32_t *target, uint32_t count,
 FM_MUST int pq_delta_i64(struct fm_slice input, int64_t *target, uint32_t count,
                          struct fm_slice *ret_rest);
 
+/* ---- press.c: what the pages of a thread are made in ---- */
+
+#define PQ_PRESS_MEMOS 4u
+struct pq_press {
+    struct fm_buf body, packed; /* of the page at hand */
+    struct {
+        struct fm_buf plain, packed;
+    } memos[PQ_PRESS_MEMOS]; /* levels that were compressed last */
+    unsigned memo_next;
+};
+/* Appends levels compressed, if possible as it was done before. */
+FM_MUST int pq_press_encode(struct pq_press *press, struct codec_encoder *encoder,
+                            struct fm_slice levels, struct fm_buf *packed);
+
 /* ---- chunk.c: a column chunk while it is written ---- */
 
 struct pq_location {
@@ -83,6 +97,7 @@ struct pq_chunk {
     uint32_t dictionary_count;
 
     struct codec_encoder *shared_encoder; /* borrowed, or NULL */
+    struct pq_press *press;               /* borrowed, or NULL */
     struct fm_buf pages;                  /* finished data pages with their headers */
     uint64_t pages_plain_bytes;           /* the same before compression */
     struct pq_location *locations;        /* owned */

@@ -182,6 +182,10 @@ static void test_traces_by_id_are_tempos(void **state)
     if (block_open(&block, files_source(&files), &files.meta, &why) != FM_OK)
         fail_msg("%s", why.text);
     assert_int_equal(each_golden(compare_trace, block), 30);
+    size_t before = block_memory(block);
+    block_prepare(block, FM_MIB(16));
+    assert_true(block_memory(block) > before);
+    assert_int_equal(each_golden(compare_trace, block), 30);
     files_fini(&files);
 }
 

@@ -27,6 +27,7 @@ struct fixture {
     struct net_budget budget;
     pthread_t thread;
     sem_t ready;
+    sem_t looked; /* posted by a test that has read the server's metrics, before it says /stop */
     struct platform *platform;
     struct net_server *server;
     uint64_t grace_ns;
@@ -87,6 +88,8 @@ static void fixture_on_request(void *self, struct net_request *request)
     if (releases)
         fixture_release(fixture);
     if (stops)
+        (void)sem_trywait(&fixture->looked); /* the order that the network makes, said aloud */
+    if (stops)
         net_server_close(fixture->server, fixture->grace_ns, fixture_on_closed, fixture);
     if (stops && !fixture->grace_ns)
         fixture_release(fixture);
@@ -127,6 +130,7 @@ static void fixture_init(struct fixture *fixture)
     fixture->options.budget = &fixture->budget;
     fixture->options.self = fixture;
     sem_init(&fixture->ready, 0, 0);
+    sem_init(&fixture->looked, 0, 0);
 }
 
 static void fixture_start(struct fixture *fixture)

@@ -454,6 +454,7 @@ static void test_client_certificate_is_demanded(void **state)
     for (int i = 0; i < 1000 && !metric_get(failures); i++)
         usleep(1000);
     assert_int_equal(metric_get(failures), 1);
+    sem_post(&fixture.looked);
     /* Nobody without a certificate can ask it to stop: from its own loop, then. */
     char command[512];
     (void)snprintf(command, sizeof command,

@@ -282,6 +282,29 @@ static void test_refusal_survives_an_unread_body(void **state)
     fixture_stop(&fixture);
 }
 
+static void *budget_worker(void *self)
+{
+    struct net_budget *budget = self;
+    for (int i = 0; i < 200000; i++) {
+        if (net_budget_take(budget, 3))
+            net_budget_give(budget, 3);
+    }
+    return NULL;
+}
+
+/* Decoding jobs charge on threads of their own. */
+static void test_budget_of_many_threads(void **state)
+{
+    (void)state;
+    struct net_budget budget = {.bytes_max = 10};
+    pthread_t threads[4];
+    for (size_t i = 0; i < FM_COUNT(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, budget_worker, &budget), 0);
+    for (size_t i = 0; i < FM_COUNT(threads); i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(metric_get(&budget.bytes_used), 0);
+}
+
 static void test_budget(void **state)
 {
     (void)state;
@@ -376,8 +399,16 @@ static void test_timeouts(void **state)
     assert_true(peer_closed(silent));
     assert_true(peer_closed(preface));
     assert_true(peer_closed(idle));
+    /* HEADERS that CONTINUATION should follow: no request yet, but no idle connection either. */
+    static const uint8_t half[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+                                  "\0\0\0\4\0\0\0\0\0" "\0\0\1\1\0\0\0\0\1\x82";
+    int half_head = dial(fixture.port);
+    assert_true(send_bytes(half_head, fm_slice(half, sizeof half - 1)));
     char frames[256];
     ssize_t got = 0;
+    while ((got = recv(half_head, frames, sizeof frames, 0)) > 0) {
+    }
+    assert_int_equal(got, 0);
     while ((got = recv(stream, frames, sizeof frames, 0)) > 0) {
     }
     assert_int_equal(got, 0); /* SETTINGS, GOAWAY, end */
@@ -385,7 +416,7 @@ static void test_timeouts(void **state)
     int other = open_and_send(&fixture, GET("/release")); /* a handler may take its time */
     assert_int_equal(read_status(other), 200);
     assert_int_equal(read_status(held), 200);
-    int all[] = {silent, head, preface, body, idle, held, stream, other};
+    int all[] = {silent, head, preface, body, idle, held, stream, half_head, other};
     for (size_t i = 0; i < FM_COUNT(all); i++)
         close(all[i]);
     fixture_stop(&fixture);
@@ -569,6 +600,7 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_refusal_survives_an_unread_body),
         cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_budget_of_many_threads),
         cmocka_unit_test(test_expectation),
         cmocka_unit_test(test_too_many_connections),
         cmocka_unit_test(test_timeouts),

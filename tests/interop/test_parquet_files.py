@@ -1,21 +1,21 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Our parquet files read by pyarrow, pyarrow's files read by us; values compared, both ways.
 
-usage: parquet_pyarrow.py PARQUET_SAMPLE     (the built tests/interop/parquet_sample.c)
+Our half is the built tests/interop/parquet_sample.c.
 """
 import glob
 import itertools
 import os
 import random
 import subprocess
-import sys
 import tempfile
+import unittest
 from collections import defaultdict
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+SAMPLE = os.environ.get("PARQUET_SAMPLE", "build/tests/interop/parquet_sample")
 ROWS = 5000
 MASK = (1 << 64) - 1
 
@@ -53,18 +53,6 @@ def expected_rows():
                 "small": signed(row * 2654435761, 32),
                 "absent": None,
             }
-
-
-def check_ours(sample, folder):
-    subprocess.run([sample, "write", folder], check=True)
-    expected = list(expected_rows())
-    files = sorted(glob.glob(folder + "/*.parquet"))
-    for file in files:
-        got = pq.read_table(file, page_checksum_verification=True).to_pylist()
-        if got != expected:
-            row = next(i for i, (a, b) in enumerate(zip(got, expected)) if a != b)
-            sys.exit(f"{file}: row {row}: {got[row]} is not {expected[row]}")
-    return len(files)
 
 
 def arrow_table():
@@ -117,35 +105,43 @@ def text_of(value):
     return str(int(value)) if isinstance(value, (bool, int)) else value
 
 
-def check_theirs(sample, folder):
-    table = arrow_table()
-    expected = {name: [text_of(v) for v in leaves(column)]
-                for name, column in table.to_pydict().items()}
-    count = 0
-    for version, codec, encoding in itertools.product(
-            ["1.0", "2.0"], ["none", "snappy", "gzip", "zstd", "lz4"], ENCODINGS):
-        file = os.path.join(folder, f"{version}-{codec}-{encoding}.parquet")
-        pq.write_table(table, file, data_page_version=version, compression=codec,
-                       data_page_size=2000, row_group_size=1700, write_page_checksum=True,
-                       write_page_index=encoding != "dictionary", store_schema=False,
-                       **ENCODINGS[encoding])
-        lines = subprocess.run([sample, "values", file], check=True, capture_output=True,
-                               text=True).stdout.splitlines()
-        got = defaultdict(list)
-        for line in lines:
-            path, value = line.split("\t")
-            got[path.split(".")[0]].append(value)
-        for name, values in expected.items():
-            if got[name] != values:
-                sys.exit(f"{file}: column {name} differs")
-        count += 1
-    return count
+class ParquetFilesTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+
+    def test_pyarrow_reads_ours(self):
+        subprocess.run([SAMPLE, "write", self.folder], check=True)
+        expected = list(expected_rows())
+        files = sorted(glob.glob(self.folder + "/*.parquet"))
+        self.assertEqual(len(files), 12)
+        for file in files:
+            got = pq.read_table(file, page_checksum_verification=True).to_pylist()
+            self.assertEqual(len(got), len(expected), file)
+            for row, (ours, theirs) in enumerate(zip(expected, got)):
+                self.assertEqual(ours, theirs, f"{file}: row {row}")
+
+    def test_we_read_theirs(self):
+        table = arrow_table()
+        expected = {name: [text_of(v) for v in leaves(column)]
+                    for name, column in table.to_pydict().items()}
+        for version, codec, encoding in itertools.product(
+                ["1.0", "2.0"], ["none", "snappy", "gzip", "zstd", "lz4"], ENCODINGS):
+            file = os.path.join(self.folder, f"{version}-{codec}-{encoding}.parquet")
+            pq.write_table(table, file, data_page_version=version, compression=codec,
+                           data_page_size=2000, row_group_size=1700, write_page_checksum=True,
+                           write_page_index=encoding != "dictionary", store_schema=False,
+                           **ENCODINGS[encoding])
+            done = subprocess.run([SAMPLE, "values", file], capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, f"{file}: {done.stderr}")
+            got = defaultdict(list)
+            for line in done.stdout.splitlines():
+                path, value = line.split("\t")
+                got[path.split(".")[0]].append(value)
+            for name, values in expected.items():
+                self.assertTrue(got[name] == values, f"{file}: column {name} differs")
 
 
-def main():
-    with tempfile.TemporaryDirectory() as ours, tempfile.TemporaryDirectory() as theirs:
-        print(f"pyarrow {pa.__version__} reads {check_ours(sys.argv[1], ours)} of our files")
-        print(f"we read {check_theirs(sys.argv[1], theirs)} of its files")
-
-
-main()
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* parquet_put - writing column chunks in bulk: what the calls of parquet.h cost too much for. */
+#ifndef FERMATA_PARQUET_PUT_H
+#define FERMATA_PARQUET_PUT_H
+
+#include "fermata/parquet.h"
+
+/* Chunks that one thread builds may share working memory, and the compressed form of levels that
+ * they have in common (ZSTD, v1 pages, shared encoder: such a page is two frames).
+ * Borrowed until the chunk is freed. */
+struct pq_press;
+FM_MUST int pq_press_new(struct pq_press **ret_press);
+struct pq_press *pq_press_free(struct pq_press *press);
+void pq_chunk_share_press(struct pq_chunk *chunk, struct pq_press *press);
+
+/* Many entries without a call each; the chunk gets no other put while its cursor is open.
+ * level: rep << 4 | def; value: 4 or 8 bytes as in memory, booleans 1, an index 4, nulls nothing.
+ * Room comes with 16 bytes of slack behind it.  No room: the chunk has failed. */
+struct pq_cursor {
+    struct pq_chunk *chunk; /* borrowed */
+    uint8_t *level, *level_end, *value, *value_end;
+};
+void pq_cursor_open(struct pq_cursor *cursor, struct pq_chunk *chunk);
+void pq_cursor_close(struct pq_cursor *cursor);
+bool pq_cursor_grow(struct pq_cursor *cursor, uint32_t count, size_t len);
+static inline bool pq_cursor_room(struct pq_cursor *cursor, uint32_t count, size_t len)
+{
+    return FM_LIKELY((size_t)(cursor->level_end - cursor->level) >= count &&
+                     (size_t)(cursor->value_end - cursor->value) >= len) ||
+           pq_cursor_grow(cursor, count, len);
+}
+
+#endif
