@@ -318,8 +318,8 @@ static int blocks_load_tenant(struct store *store, const char *name, struct fm_w
         return rc;
     store_path(store, path, "blocks/%s", name);
     rc = name_list_read(&list, store, path, why);
-    /* A block renamed by a process that died before its sync is announced now; it must not vanish
-     * with the next power cut.  A file system that takes no sync takes no upload's marker either. */
+    /* A block renamed by a process that died before its sync is announced now: it must not be gone
+     * after the next power cut.  A file system that takes no sync takes no marker either. */
     if (rc == FM_OK)
         (void)store->platform->ops->sync_dir(store->platform, path, NULL);
     for (size_t i = 0; rc == FM_OK && i < list.count; i++)

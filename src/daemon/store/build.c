@@ -26,7 +26,7 @@ struct build {
     struct record_reader reader;
     struct block_builder *builder; /* owned */
     struct block_options options;
-    uint64_t record_count, span_count, last_lsn;
+    uint64_t record_count, span_count, log_bytes, last_lsn;
     uint8_t first_batch_id[16];
     struct block_entry *entry; /* owned until it is the cut's */
     struct block_census census;
@@ -69,6 +69,10 @@ static int build_add_record(struct build *build, const struct head_record *recor
                             struct fm_why *why)
 {
     struct fm_slice payload;
+    /* A range that has grown while the last block was built becomes several: readers pay for a
+     * block's dictionaries as a whole. */
+    if (build->record_count && build->log_bytes >= build->store->options.block_bytes)
+        return FM_END;
     int rc = record_reader_read(&build->reader, record, &payload, why);
     bool is_lost = rc == FM_ECORRUPT || rc == FM_ELIMIT;
     if ((rc == FM_EIO || rc == FM_ENOTFOUND) && build->cut->failures >= BUILD_UNREADABLE_ATTEMPTS)
@@ -90,6 +94,7 @@ static int build_add_record(struct build *build, const struct head_record *recor
     if (build->record_count++ == 0)
         memcpy(build->first_batch_id, build->reader.batch_id, sizeof build->first_batch_id);
     build->span_count += record->span_count;
+    build->log_bytes += record->size;
     return FM_OK;
 }
 

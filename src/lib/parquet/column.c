@@ -139,7 +139,7 @@ static int column_fetch(struct pq_column *column, uint64_t offset, size_t len, u
 static int column_header(struct pq_column *column, uint64_t offset,
                          struct pq_page_header *ret_header, struct fm_why *why)
 {
-    struct pq_page_header header;
+    struct pq_page_header header = {0};
     uint64_t left = column->end - offset;
     for (size_t guess = COLUMN_HEADER_GUESS;; guess *= 32) {
         struct fm_slice bytes;
@@ -258,7 +258,7 @@ static int column_dictionary_load(struct pq_column *column, const struct pq_page
 /* Once: loads the dictionary if the chunk starts with one, and stands before the data pages. */
 static int column_start(struct pq_column *column, struct fm_why *why)
 {
-    struct pq_page_header header;
+    struct pq_page_header header = {0};
     if (column->started)
         return FM_OK;
     if (column->chunk->bytes == 0)
@@ -730,7 +730,7 @@ int pq_column_seek(struct pq_column *column, uint64_t row, struct fm_why *why)
         return fm_wrap(why, rc, "column %s", column->leaf->path);
     column_jump(column, row);
     while (!column->indexed && column->next_number == column->place_count) {
-        struct pq_page_header header;
+        struct pq_page_header header = {0};
         uint32_t row_count;
         if (column->next.offset >= column->end) {
             rc = column_finish(column, why);
