@@ -74,8 +74,13 @@ static inline bool emit_walk_element(const struct emit *emit, struct emit_walk *
                                      unsigned level, uint32_t *ret_resource, uint32_t *ret_scope)
 {
     uint32_t trace, group;
-    while (walk->at < walk->end && (walk->marks[walk->at] & MARK_REP) > level)
-        walk->at++;
+    for (; walk->at < walk->end; walk->at++) {
+        uint64_t ahead = walk->at + EMIT_PREFETCH;
+        if (ahead < walk->all_end && (walk->marks[ahead] & MARK_REP) <= level)
+            __builtin_prefetch(walk->rows[ahead]);
+        if ((walk->marks[walk->at] & MARK_REP) <= level)
+            break;
+    }
     if (walk->at == walk->end)
         return false;
     (void)row_read_place(walk->rows[walk->at], &trace, &group);

@@ -28,7 +28,7 @@ int emit_facts_init(struct emit *emit)
     const struct block_builder *builder = emit->builder;
     emit->resource_service = calloc(builder->resources.count + 1, sizeof(uint32_t));
     emit->service_slot = calloc(builder->strings.count + 1, sizeof(uint32_t));
-    emit->marks = malloc(emit->sorted->span_count + 1);
+    emit->marks = calloc(emit->sorted->span_count + 1, 1);
     if (!emit->resource_service || !emit->service_slot || !emit->marks)
         return FM_ENOMEM;
     for (uint32_t i = 0; i < builder->resources.count; i++)

@@ -7,6 +7,7 @@
  * together (ids, nested set, times, services) run in step, trace by trace. */
 #include "verify.h"
 
+#include "fermata/bytes.h"
 #include "fermata/hash.h"
 #include "fermata/units.h"
 
@@ -17,18 +18,12 @@ static const struct verify_element {
     uint8_t level;
     uint8_t parent; /* itself: none */
 } verify_elements[VERIFY_ELEMENT_COUNT] = {
-    [VERIFY_TRACE] = {0, VERIFY_TRACE},
-    [VERIFY_STATS] = {1, VERIFY_TRACE},
-    [VERIFY_RESOURCE] = {1, VERIFY_TRACE},
-    [VERIFY_RESOURCE_ATTRIBUTE] = {2, VERIFY_RESOURCE},
-    [VERIFY_SCOPE] = {2, VERIFY_RESOURCE},
-    [VERIFY_SCOPE_ATTRIBUTE] = {3, VERIFY_SCOPE},
-    [VERIFY_SPAN] = {3, VERIFY_SCOPE},
-    [VERIFY_SPAN_ATTRIBUTE] = {4, VERIFY_SPAN},
-    [VERIFY_EVENT] = {4, VERIFY_SPAN},
-    [VERIFY_EVENT_ATTRIBUTE] = {5, VERIFY_EVENT},
-    [VERIFY_LINK] = {4, VERIFY_SPAN},
-    [VERIFY_LINK_ATTRIBUTE] = {5, VERIFY_LINK},
+    [VERIFY_TRACE] = {0, VERIFY_TRACE},    [VERIFY_STATS] = {1, VERIFY_TRACE},
+    [VERIFY_RESOURCE] = {1, VERIFY_TRACE}, [VERIFY_RESOURCE_ATTRIBUTE] = {2, VERIFY_RESOURCE},
+    [VERIFY_SCOPE] = {2, VERIFY_RESOURCE}, [VERIFY_SCOPE_ATTRIBUTE] = {3, VERIFY_SCOPE},
+    [VERIFY_SPAN] = {3, VERIFY_SCOPE},     [VERIFY_SPAN_ATTRIBUTE] = {4, VERIFY_SPAN},
+    [VERIFY_EVENT] = {4, VERIFY_SPAN},     [VERIFY_EVENT_ATTRIBUTE] = {5, VERIFY_EVENT},
+    [VERIFY_LINK] = {4, VERIFY_SPAN},      [VERIFY_LINK_ATTRIBUTE] = {5, VERIFY_LINK},
 };
 
 static const struct {
@@ -102,9 +97,17 @@ static int verify_room(struct verify *verify, size_t size)
     return FM_OK;
 }
 
+/* Eight levels (below 128) a step: the top bit of (byte | 128) - most says which are too large. */
 static void verify_clamp(const uint8_t *source, uint8_t *target, uint32_t count, uint8_t most)
 {
-    for (uint32_t i = 0; i < count; i++)
+    const uint64_t ones = UINT64_C(0x0101010101010101), tops = 128 * ones, wanted = most * ones;
+    uint32_t i = 0;
+    for (; count - i >= 8; i += 8) {
+        uint64_t word = fm_load_le64(source + i);
+        uint64_t over = ((((word | tops) - wanted) & tops) >> 7) * 255;
+        fm_store_le64(target + i, (word & ~over) | (wanted & over));
+    }
+    for (; i < count; i++)
         target[i] = FM_MIN(source[i], most);
 }
 
@@ -142,9 +145,8 @@ static bool verify_is_speaker(unsigned leaf)
 {
     return leaf == LEAF_STATS_SERVICE || leaf == LEAF_RESOURCE_SERVICE ||
            leaf == LEAF_RESOURCE_ATTRIBUTES || leaf == LEAF_SCOPE_NAME ||
-           leaf == LEAF_SCOPE_ATTRIBUTES || leaf == LEAF_SPAN_ID ||
-           leaf == LEAF_SPAN_ATTRIBUTES || leaf == LEAF_EVENT_TIME ||
-           leaf == LEAF_EVENT_ATTRIBUTES || leaf == LEAF_LINK_TRACE ||
+           leaf == LEAF_SCOPE_ATTRIBUTES || leaf == LEAF_SPAN_ID || leaf == LEAF_SPAN_ATTRIBUTES ||
+           leaf == LEAF_EVENT_TIME || leaf == LEAF_EVENT_ATTRIBUTES || leaf == LEAF_LINK_TRACE ||
            leaf == LEAF_LINK_ATTRIBUTES;
 }
 
@@ -259,8 +261,7 @@ static int verify_attribute_list(struct verify *verify, unsigned first, bool is_
     if (is_strict && values < attributes && !verify->columns[first + ATTRIBUTE_IS_ARRAY].some)
         return verify_fail(verify, first + ATTRIBUTE_KEY, "attributes without a value");
     uint32_t index = verify->block->leaves[first + ATTRIBUTE_KEY].index;
-    struct pq_chunk_info info =
-        pq_file_chunk_info(verify->block->file, verify->row_group, index);
+    struct pq_chunk_info info = pq_file_chunk_info(verify->block->file, verify->row_group, index);
     if (!(info.encodings >> PQ_RLE_DICTIONARY & 1))
         return verify_fail(verify, first + ATTRIBUTE_KEY, "keys must have a dictionary");
     verify->census->attribute_count += attributes;
@@ -291,9 +292,9 @@ static bool verify_runs_in_step(unsigned leaf)
 {
     return leaf <= LEAF_TRACE_DURATION ||
            (leaf >= LEAF_STATS_SERVICE && leaf <= LEAF_STATS_ERRORS) ||
-           leaf == LEAF_RESOURCE_SERVICE ||
-           (leaf >= LEAF_SPAN_ID && leaf <= LEAF_SPAN_RIGHT) || leaf == LEAF_SPAN_KIND ||
-           leaf == LEAF_SPAN_START || leaf == LEAF_SPAN_DURATION || leaf == LEAF_SPAN_STATUS;
+           leaf == LEAF_RESOURCE_SERVICE || (leaf >= LEAF_SPAN_ID && leaf <= LEAF_SPAN_RIGHT) ||
+           leaf == LEAF_SPAN_KIND || leaf == LEAF_SPAN_START || leaf == LEAF_SPAN_DURATION ||
+           leaf == LEAF_SPAN_STATUS;
 }
 
 static int verify_other_columns(struct verify *verify)
@@ -314,8 +315,8 @@ static int verify_other_columns(struct verify *verify)
         if (verify_runs_in_step(leaf) || verify->block->leaves[leaf].index == READER_ABSENT)
             continue;
         rc = verify_alone(verify, leaf);
-        bool is_static = (leaf >= LEAF_RESOURCE_STATIC && leaf < LEAF_SCOPE_NAME) ||
-                         leaf >= LEAF_SPAN_STATIC;
+        bool is_static =
+            (leaf >= LEAF_RESOURCE_STATIC && leaf < LEAF_SCOPE_NAME) || leaf >= LEAF_SPAN_STATIC;
         if (is_static)
             verify->census->attribute_count += verify->columns[leaf].value_count;
     }
@@ -383,8 +384,7 @@ static int verify_row_group(struct verify *verify, size_t row_group)
 }
 
 int block_verify(struct fm_source data, const struct block_meta *meta,
-                 const struct fm_slice *blooms, struct block_census *ret_census,
-                 struct fm_why *why)
+                 const struct fm_slice *blooms, struct block_census *ret_census, struct fm_why *why)
 {
     struct block_census census = {.start_min_ns = UINT64_MAX};
     FM_AUTO(block) block = NULL;
