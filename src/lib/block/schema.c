@@ -196,7 +196,7 @@ static enum pq_encoding schema_attribute_encoding(unsigned attribute)
     switch (attribute) {
     case ATTRIBUTE_KEY: return PQ_RLE_DICTIONARY;
     case ATTRIBUTE_STRING: return PQ_RLE_DICTIONARY;
-    case ATTRIBUTE_UNSUPPORTED: return PQ_DELTA_LENGTH_BYTE_ARRAY;
+    case ATTRIBUTE_UNSUPPORTED: return PQ_RLE_DICTIONARY; /* a page stays small if it repeats */
     default: return PQ_PLAIN;
     }
 }
