@@ -49,7 +49,7 @@ link      = $(CC) $(link_flags) -o $@ $(filter %.o,$^) -Wl,--start-group $(filte
 
 program_modules := $(filter-out sim,$(modules))
 support   := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
-unit_src  := $(wildcard tests/unit/*/test_*.c)
+unit_src  := $(foreach m,$(or $(MODULES),*),$(wildcard tests/unit/$(m)/test_*.c))
 unit_bin  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(unit_src))
 sim_bin   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/sim/sim_*.c))
 bench_bin := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/bench_*.c))
@@ -152,8 +152,10 @@ quietly = mkdir -p $(BUILD) && echo "  building; the log is $(BUILD)/build.log" 
           { $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc)) \
               $(1) >$(BUILD)/build.log 2>&1 || { cat $(BUILD)/build.log; exit 1; }; }
 
+programs: $(BUILD)/fermata $(unit_bin) $(replay_bin) $(sim_bin) ## build what the tests run
+
 test: packages                            ## everything: lint, unit, corpora, simulation, system
-	$(Q)$(call quietly,all $(unit_bin) $(replay_bin) $(sim_bin))
+	$(Q)$(call quietly,programs)
 	$(Q)set -e; for step in lint unit replay sim system; do \
 	    $(MAKE) --no-print-directory $$step; done; echo "test: everything passed"
 
@@ -198,7 +200,7 @@ clean:                                    ## remove build products
 help:                                     ## show this list
 	@sed -n 's/^\([a-z%-]*\):.*## /  \1\t/p' Makefile | expand -t 16
 
-.PHONY: all unit replay lint format sim system packages test demo interop bench install \
+.PHONY: all unit replay lint format sim system packages programs test demo interop bench install \
         clean help
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -113,7 +113,8 @@ static int serve_load_config(struct serve *serve, struct config **ret_config)
     fm_buf_init(&messages, FM_MIB(1));
     int rc = config_load(ret_config, serve->config_file, serve->settings, serve->setting_count,
                          (const char *const *)environ, &messages);
-    (void)fwrite(messages.ptr, 1, messages.len, stderr);
+    if (messages.len)
+        (void)fwrite(messages.ptr, 1, messages.len, stderr);
     fm_buf_fini(&messages);
     return rc;
 }

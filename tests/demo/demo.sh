@@ -5,7 +5,7 @@
 # realistic traces over every protocol; a block is cut, verified, replicated; a trace is asked back.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-fermata=build/fermata
+fermata=${1:-build}/fermata
 work=$(mktemp -d "${TMPDIR:-/tmp}/fermata-demo-XXXXXX")
 daemon=
 finish() {

@@ -5,7 +5,7 @@ import subprocess
 import unittest
 
 from harness import DaemonTest, request, span, wait_for
-from test_durability import can_mount
+from test_durability import cannot_mount
 
 
 class FullDiskTest(DaemonTest):
@@ -15,7 +15,7 @@ class FullDiskTest(DaemonTest):
         super().setUp()
         self.disk = self.directory / "small"
         self.disk.mkdir()
-        reason = can_mount()
+        reason = cannot_mount(loop=False)
         if reason:
             self.skipTest(reason)
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(self.disk)], check=True)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OTLP/gRPC on the wire, frame by frame, with python3-h2 as the client.  Row numbers:
-docs/conformance.md, "OTLP/gRPC"."""
+"""OTLP/gRPC on the wire, frame by frame, with python3-h2 as the client.  gN in a name
+is the row of the protocol checklist that it covers."""
 import base64
 import gzip
 import socket

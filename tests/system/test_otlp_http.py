@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OTLP/HTTP as its clients use and misuse it.  Row numbers: docs/conformance.md, "OTLP/HTTP"."""
+"""OTLP/HTTP as its clients use and misuse it.  hN in a name is
+the row of the protocol checklist that it covers."""
 import gzip
 import json
 import socket
@@ -260,6 +261,29 @@ class OtlpHttpTest(DaemonTest):
         answer = self.raw(b"POST http://h:4318/v1/traces HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
                           b"Content-Type: application/x-protobuf\r\nContent-Length: %d\r\n\r\n" % len(A1) + A1)
         self.assertTrue(answer.startswith(b"HTTP/1.1 200"), answer)
+
+
+class MemoryTest(DaemonTest):
+    def test_well_compressed_requests_fit_the_default_budget(self):
+        """Spans of one service compress 15 times and more; a refusal here would be repeated for ever."""
+        node = self.daemon().start()
+        for count in (500, 5000):
+            body = json.dumps(request([span(f"{i + 1:032x}", f"{i + 1:016x}", attributes={
+                "http.url": "https://example.com/api/users/profile", "text": "x" * 200})
+                for i in range(count)])).encode()
+            packed = gzip.compress(body)
+            self.assertGreater(len(body), 12 * len(packed))
+            status, _, answer = http_request(node.ports["http"], "POST", "/v1/traces", packed,
+                                             {**JSON, "Content-Encoding": "gzip"})
+            self.assertEqual((status, answer), (200, b"{}"))
+        for size, code in ((40 << 20, 200), (65 << 20, 413)):
+            message = b"\xa2\x06" + bytes([size & 127 | 128, size >> 7 & 127 | 128, size >> 14 & 127 | 128,
+                                           size >> 21]) + bytes(size)  # an unknown field
+            status, _, answer = http_request(node.ports["http"], "POST", "/v1/traces", gzip.compress(message),
+                                             {**PROTOBUF, "Content-Encoding": "gzip"})
+            self.assertEqual(status, code, answer)
+        self.assertEqual(node.metric("fermata_memory_used_bytes"), 0)
+        node.stop()
 
 
 if __name__ == "__main__":

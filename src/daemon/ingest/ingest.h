@@ -63,6 +63,7 @@ struct intake {
     char tenant[TENANT_LEN_MAX + 1];
     struct fm_buf body;     /* as received, taken from the request */
     size_t body_skip;       /* gRPC's prefix */
+    uint64_t received_bytes; /* charged by the request */
     uint64_t charged_bytes; /* of the budget, for decompression and rewriting */
     struct decode_facts facts;
     struct store_append append;

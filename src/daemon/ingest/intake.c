@@ -15,6 +15,7 @@
 #define INLINE_PLAIN_BYTES  FM_MIB(2)  /* a walk of this takes under a millisecond */
 #define INLINE_DEAR_BYTES   FM_KIB(32) /* inflating or reading JSON is 5-10 times dearer */
 #define INFLATE_RATIO_GUESS 8u
+#define INFLATE_GROWTH      4u /* of the guess */
 
 struct intake *intake_new(struct ingest *ingest, struct net_request *request)
 {
@@ -39,6 +40,7 @@ struct intake *intake_new(struct ingest *ingest, struct net_request *request)
     intake->inflate_failed = false;
     intake->received_ns = net_request_view(request)->received_ns;
     intake->why.text[0] = '\0';
+    intake->received_bytes = net_request_view(request)->body.len;
     fm_buf_init(&intake->body, 0);
     return intake;
 }
@@ -74,19 +76,35 @@ int intake_set_tenant(struct intake *intake, const struct net_request_view *view
 
 /* ---- decoding; may run in a job, touches nothing but the intake and the (atomic) budget ---- */
 
+static uint64_t intake_charge_max(const struct intake *intake)
+{
+    uint64_t bytes_max = intake->ingest->options.budget->bytes_max;
+    return bytes_max - FM_MIN(bytes_max, intake->received_bytes + intake->charged_bytes);
+}
+
+/* FM_ELIMIT: not even an idle daemon could; asking the client to come again would never end. */
 static int intake_charge(struct intake *intake, uint64_t bytes)
 {
+    if (bytes > intake_charge_max(intake))
+        return fm_fail(&intake->why, FM_ELIMIT, "the request needs more than limits.memory_limit");
     if (!net_budget_take(intake->ingest->options.budget, bytes))
         return fm_fail(&intake->why, FM_EUNAVAILABLE, "memory budget is used up");
     intake->charged_bytes += bytes;
     return FM_OK;
 }
 
-/* Replaces the body by its decompressed form.  Charges a guess first, the limit if that was short.
- */
+static void intake_give_back(struct intake *intake, uint64_t bytes)
+{
+    net_budget_give(intake->ingest->options.budget, bytes);
+    intake->charged_bytes -= bytes;
+}
+
+/* Replaces the body by its decompressed form.  Charges a guess first, and more while that is too
+ * little: claiming the limit at once would crowd out everybody for a body of a few hundred KiB. */
 static int intake_inflate(struct intake *intake)
 {
-    uint64_t limit = intake->ingest->options.decompressed_bytes_max;
+    uint64_t limit =
+        FM_MIN(intake->ingest->options.decompressed_bytes_max, intake_charge_max(intake));
     struct fm_slice input = fm_buf_slice(&intake->body);
     input = fm_slice(input.ptr + intake->body_skip, input.len - intake->body_skip);
     uint64_t room = FM_MIN(limit, (uint64_t)input.len * INFLATE_RATIO_GUESS + FM_KIB(64));
@@ -98,6 +116,7 @@ static int intake_inflate(struct intake *intake)
         fm_buf_init(&plain, room);
         rc = codec_inflate(intake->codec, input, &plain);
         if (rc == FM_OK) {
+            intake_give_back(intake, room - FM_MIN(room, (uint64_t)plain.cap));
             fm_buf_fini(&intake->body);
             intake->body = plain;
             intake->body_skip = 0;
@@ -108,9 +127,8 @@ static int intake_inflate(struct intake *intake)
         if (rc != FM_ELIMIT || room == limit)
             return fm_fail(&intake->why, rc, "%s body: %s", codec_name(intake->codec),
                            fm_rc_text(rc));
-        net_budget_give(intake->ingest->options.budget, room);
-        intake->charged_bytes -= room;
-        room = limit;
+        intake_give_back(intake, room);
+        room = FM_MIN(limit, room * INFLATE_GROWTH);
     }
 }
 
@@ -204,6 +222,9 @@ static void intake_on_stored(struct store_append *append, int rc)
                intake->facts.span_count + intake->facts.refused_count);
     struct answer answer = {503, GRPC_UNAVAILABLE, ingest->options.retry_after_ms, fm_rc_text(rc),
                             INGEST_OUTCOME_UNAVAILABLE};
+    if (rc == FM_ELIMIT) /* too large for the log, or one tenant too many: time does not help */
+        answer = (struct answer){413, GRPC_RESOURCE_EXHAUSTED, 0, fm_rc_text(rc),
+                                 INGEST_OUTCOME_TOO_LARGE};
     intake_refuse(intake, &answer);
 }
 

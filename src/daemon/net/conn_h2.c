@@ -253,7 +253,7 @@ void conn_h2_respond(struct net_request *request, const struct net_response *res
         h2_stream_reset(request->stream, H2_INTERNAL_ERROR);
     if (response->close)
         conn_shutdown(conn);
-    conn->active_ns = pf_now_ns(conn->server->platform);
+    conn->active_ns = request->answered_ns = pf_now_ns(conn->server->platform);
     request_release_body(request);
 }
 
@@ -269,10 +269,18 @@ static bool conn_h2_head_is_late(struct conn *conn, uint64_t now_ns)
     return now_ns - conn->head_ns > conn->server->options.head_timeout_ns;
 }
 
+/* Whoever takes nothing of it may still keep the connection lively with PINGs. */
+static bool conn_h2_answer_is_late(const struct net_request *request, uint64_t now_ns)
+{
+    uint64_t timeout_ns = request->conn->server->options.body_timeout_ns;
+
+    return now_ns - request->conn->active_ns > timeout_ns ||
+           now_ns - request->answered_ns > NET_ANSWER_TIMEOUTS * timeout_ns;
+}
+
 /* Streams that stall: bodies that do not come and answers that are not taken. */
 void conn_h2_check_time(struct conn *conn, uint64_t now_ns)
 {
-    const struct net_server_options *options = &conn->server->options;
     struct fm_link *link, *next;
     bool reset = false;
 
@@ -286,7 +294,7 @@ void conn_h2_check_time(struct conn *conn, uint64_t now_ns)
         next = link->next;
         if (!request->stream || (request->delivered && !request->answered) || request->complete)
             continue;
-        bool late = request->answered ? now_ns - conn->active_ns > options->body_timeout_ns
+        bool late = request->answered ? conn_h2_answer_is_late(request, now_ns)
                                       : request_is_slow(request, now_ns);
         if (late) {
             h2_stream_reset(request->stream, H2_CANCEL);
@@ -298,6 +306,6 @@ void conn_h2_check_time(struct conn *conn, uint64_t now_ns)
         conn_run(conn);
         return;
     }
-    if (h2_is_idle(conn->h2) && now_ns - conn->active_ns > options->idle_timeout_ns)
+    if (h2_is_idle(conn->h2) && now_ns - conn->active_ns > conn->server->options.idle_timeout_ns)
         conn_shutdown(conn);
 }

@@ -18,6 +18,7 @@
 #define NET_SECOND_NS UINT64_C(1000000000)
 #define NET_RATE_BYTES_PER_S 1024u        /* slowest body, after the grace */
 #define NET_RATE_GRACE_NS (10 * NET_SECOND_NS)
+#define NET_ANSWER_TIMEOUTS 10u /* HTTP/2: body timeouts for a whole answer */
 #define NET_LINGER_NS (2 * NET_SECOND_NS)
 #define NET_HANDSHAKE_NS (10 * NET_SECOND_NS)
 #define NET_HANDSHAKES_MAX 64u
@@ -48,7 +49,7 @@ struct net_request {
     struct fm_arena arena;    /* the decoded path; HTTP/2: the head */
     struct fm_buf body;
     uint64_t charged_bytes; /* of the budget */
-    uint64_t body_started_ns;
+    uint64_t body_started_ns, answered_ns;
     uint64_t body_bytes;     /* received */
     uint64_t expected_bytes; /* announced; 0: unknown */
     enum net_refusal refusal;

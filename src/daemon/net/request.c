@@ -109,6 +109,18 @@ void request_refuse(struct net_request *request, enum net_refusal refusal)
     request_release_body(request);
 }
 
+/* As large as the body could become if nobody else held anything. */
+static size_t request_cap_max(const struct net_request *request)
+{
+    const struct net_budget *budget = request->conn->server->options.budget;
+    const struct fm_buf *body = &request->body;
+
+    if (!budget)
+        return body->bytes_max;
+    uint64_t rest = budget->bytes_max - FM_MIN(budget->bytes_max, request->charged_bytes);
+    return (size_t)FM_MIN((uint64_t)body->bytes_max, body->cap + rest);
+}
+
 /* A length that was announced is believed bit by bit: whoever announces much and sends nothing
  * holds little of the budget. */
 bool request_room(struct net_request *request, uint64_t len)
@@ -124,11 +136,15 @@ bool request_room(struct net_request *request, uint64_t len)
     }
     if (len <= body->cap - body->len)
         return true;
-    size_t needed = body->len + (size_t)len;
+    size_t needed = body->len + (size_t)len, cap_max = request_cap_max(request);
+    if (needed > cap_max) { /* coming again would not help */
+        request_refuse(request, REFUSED_SIZE);
+        return false;
+    }
     size_t wanted = FM_MAX(body->cap * 2, REQUEST_GROW_MIN);
     if (expected >= needed)
         wanted = FM_MIN(FM_MAX(body->cap * 4, REQUEST_FIRST_MAX), expected);
-    if (request_grow(request, FM_MAX(FM_MIN(wanted, body->bytes_max), needed)))
+    if (request_grow(request, FM_MAX(FM_MIN(wanted, cap_max), needed)))
         return true;
     request_refuse(request, REFUSED_BUDGET);
     return false;

@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -129,6 +130,7 @@ static void fixture_init(struct fixture *fixture)
     fixture->options.limits = http_limits_default;
     fixture->options.budget = &fixture->budget;
     fixture->options.self = fixture;
+    (void)signal(SIGPIPE, SIG_IGN); /* as the program does */
     sem_init(&fixture->ready, 0, 0);
     sem_init(&fixture->looked, 0, 0);
 }

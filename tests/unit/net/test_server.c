@@ -332,6 +332,10 @@ static void test_budget(void **state)
     assert_true(send_bytes(fd, fm_buf_slice(&body)));
     assert_int_equal(read_status(fd), 200);
     assert_true(metric_get(&fixture.budget.refusals_total) >= 3);
+    send_text(fd, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n");
+    assert_true(send_bytes(fd, fm_slice(body.ptr + body.len - 40000, 40000)));
+    assert_true(send_bytes(fd, fm_slice(body.ptr + body.len - 20000, 20000)));
+    assert_int_equal(read_status(fd), 413); /* more than there is: coming again would not help */
     close(fd);
     close(holder);
     fm_buf_fini(&body);
