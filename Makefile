@@ -138,8 +138,9 @@ format:                                   ## clang-format over the tree
 
 sim: $(sim_bin)                           ## simulation; SEED=N runs one seed, SEEDS=N that many
 	$(Q)set -e; for s in $(sim_bin); do $$s $(if $(SEED),--first $(SEED) --seeds 1,\
-	    --seeds $(or $(SEEDS),1000)); done; echo "sim: $(words $(sim_bin)) passed, 0 failed"
+	    --seeds $(or $(SEEDS),1000)); done
 	$(if $(SEED),,$(Q)$(BUILD)/tests/sim/sim_store --sweep)
+	@echo "sim: $(words $(sim_bin)) passed, 0 failed"
 
 system: $(BUILD)/fermata                  ## black-box tests against the real daemon
 	$(Q)FERMATA=$(abspath $(BUILD)/fermata) $(PYTHON) tests/system/run.py $(TESTS)

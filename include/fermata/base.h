@@ -15,22 +15,22 @@
 #include <string.h>
 
 /* name, retryable (trying the same thing again later can help), text */
-#define FM_ERRORS(X)                                                   \
-    X(NOMEM, true, "out of memory")                                    \
-    X(IO, true, "input/output error")                                  \
-    X(NOSPACE, true, "no space left")                                  \
-    X(TIMEOUT, true, "deadline exceeded")                              \
-    X(UNAVAILABLE, true, "temporarily unavailable")                    \
-    X(CLOSED, true, "connection or object is closed")                  \
-    X(MALFORMED, false, "input violates its format")                   \
-    X(LIMIT, false, "input exceeds a configured limit")                \
-    X(CORRUPT, false, "stored data fails its check")                   \
-    X(UNSUPPORTED, false, "not supported")                             \
-    X(EXISTS, false, "already exists")                                 \
-    X(NOTFOUND, false, "not found")                                    \
-    X(DENIED, false, "permission denied")                              \
-    X(CONFIG, false, "bad configuration")                              \
-    X(USAGE, false, "wrong usage")                                     \
+#define FM_ERRORS(X)                                                                               \
+    X(NOMEM, true, "out of memory")                                                                \
+    X(IO, true, "input/output error")                                                              \
+    X(NOSPACE, true, "no space left")                                                              \
+    X(TIMEOUT, true, "deadline exceeded")                                                          \
+    X(UNAVAILABLE, true, "temporarily unavailable")                                                \
+    X(CLOSED, true, "connection or object is closed")                                              \
+    X(MALFORMED, false, "input violates its format")                                               \
+    X(LIMIT, false, "input exceeds a configured limit")                                            \
+    X(CORRUPT, false, "stored data fails its check")                                               \
+    X(UNSUPPORTED, false, "not supported")                                                         \
+    X(EXISTS, false, "already exists")                                                             \
+    X(NOTFOUND, false, "not found")                                                                \
+    X(DENIED, false, "permission denied")                                                          \
+    X(CONFIG, false, "bad configuration")                                                          \
+    X(USAGE, false, "wrong usage")                                                                 \
     X(CANCELLED, false, "cancelled")
 
 enum fm_error_index {
@@ -52,39 +52,39 @@ enum fm_rc {
 const char *fm_rc_text(int rc);
 bool fm_rc_retryable(int rc);
 
-#define FM_MUST __attribute__((warn_unused_result))
-#define FM_PRINTF(format_index, first) __attribute__((format(printf, format_index, first)))
-#define FM_LIKELY(x) __builtin_expect(!!(x), 1)
-#define FM_UNLIKELY(x) __builtin_expect(!!(x), 0)
-#define FM_COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define FM_CONTAINER(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
-#define FM_MIN(a, b) ((a) < (b) ? (a) : (b))
-#define FM_MAX(a, b) ((a) > (b) ? (a) : (b))
-#define FM_KIB(n) ((size_t)(n) << 10)
-#define FM_MIB(n) ((size_t)(n) << 20)
+#define FM_MUST                         __attribute__((warn_unused_result))
+#define FM_PRINTF(format_index, first)  __attribute__((format(printf, format_index, first)))
+#define FM_LIKELY(x)                    __builtin_expect(!!(x), 1)
+#define FM_UNLIKELY(x)                  __builtin_expect(!!(x), 0)
+#define FM_COUNT(array)                 (sizeof(array) / sizeof((array)[0]))
+#define FM_CONTAINER(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+#define FM_MIN(a, b)                    ((a) < (b) ? (a) : (b))
+#define FM_MAX(a, b)                    ((a) > (b) ? (a) : (b))
+#define FM_KIB(n)                       ((size_t)(n) << 10)
+#define FM_MIB(n)                       ((size_t)(n) << 20)
 
 /* Invariants of our own code; on in production.  Never for input. */
-#define FM_ASSERT(condition)                                                   \
-    do {                                                                       \
-        if (FM_UNLIKELY(!(condition)))                                         \
-            fm_panic(#condition, __FILE__, __LINE__);                          \
+#define FM_ASSERT(condition)                                                                       \
+    do {                                                                                           \
+        if (FM_UNLIKELY(!(condition)))                                                             \
+            fm_panic(#condition, __FILE__, __LINE__);                                              \
     } while (0)
 _Noreturn void fm_panic(const char *condition, const char *file, int line);
 
 /* Moves a pointer out and nulls the source: the only way to give away ownership. */
-#define fm_take(lvalue)                          \
-    ({                                           \
-        __typeof__(lvalue) taken_ = (lvalue);    \
-        (lvalue) = NULL;                         \
-        taken_;                                  \
+#define fm_take(lvalue)                                                                            \
+    ({                                                                                             \
+        __typeof__(lvalue) taken_ = (lvalue);                                                      \
+        (lvalue) = NULL;                                                                           \
+        taken_;                                                                                    \
     })
 
 /* FM_AUTO(x) p = NULL; frees p by x_free() at the end of the scope. */
 #define FM_AUTO(type) __attribute__((cleanup(type##_freep))) struct type *
-#define FM_DEFINE_AUTO(type)                             \
-    static inline void type##_freep(struct type **owner) \
-    {                                                    \
-        *owner = type##_free(*owner);                    \
+#define FM_DEFINE_AUTO(type)                                                                       \
+    static inline void type##_freep(struct type **owner)                                           \
+    {                                                                                              \
+        *owner = type##_free(*owner);                                                              \
     }
 
 /* Why something failed, for a human.  Filled only on failure; a NULL why is allowed everywhere. */
@@ -144,7 +144,7 @@ struct fm_buf {
 };
 void fm_buf_init(struct fm_buf *buf, size_t bytes_max);
 void fm_buf_fini(struct fm_buf *buf);
-void fm_buf_reset(struct fm_buf *buf);               /* len = 0, keeps memory, clears failed */
+void fm_buf_reset(struct fm_buf *buf); /* len = 0, keeps memory, clears failed */
 /* Room for len more bytes behind ptr + buf->len, or NULL: failed. */
 uint8_t *fm_buf_room(struct fm_buf *buf, size_t len);
 void fm_buf_put(struct fm_buf *buf, const void *ptr, size_t len);

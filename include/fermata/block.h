@@ -47,7 +47,7 @@ void block_meta_render(const struct block_meta *meta, struct fm_buf *buf);
 /* ---- build ---- */
 
 struct block_options {
-    uint8_t codec;             /* CODEC_ZSTD or CODEC_SNAPPY */
+    uint8_t codec; /* CODEC_ZSTD or CODEC_SNAPPY */
     int8_t codec_level;
     uint32_t page_span_target; /* spans per page; pages of all columns share their row boundaries */
     size_t memory_max;         /* rows and interned strings; block_builder_add says FM_ELIMIT */

@@ -5,27 +5,26 @@
 
 #include "fermata/base.h"
 
-#define FM_DEFINE_LOAD_STORE(bits)                                                        \
-    static inline uint##bits##_t fm_load_le##bits(const void *ptr)                        \
-    {                                                                                     \
-        uint##bits##_t value;                                                             \
-        memcpy(&value, ptr, sizeof value);                                                \
-        return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? value                          \
-                                                         : __builtin_bswap##bits(value);  \
-    }                                                                                     \
-    static inline uint##bits##_t fm_load_be##bits(const void *ptr)                        \
-    {                                                                                     \
-        return __builtin_bswap##bits(fm_load_le##bits(ptr));                              \
-    }                                                                                     \
-    static inline void fm_store_le##bits(void *ptr, uint##bits##_t value)                 \
-    {                                                                                     \
-        if (__BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__)                                    \
-            value = __builtin_bswap##bits(value);                                         \
-        memcpy(ptr, &value, sizeof value);                                                \
-    }                                                                                     \
-    static inline void fm_store_be##bits(void *ptr, uint##bits##_t value)                 \
-    {                                                                                     \
-        fm_store_le##bits(ptr, __builtin_bswap##bits(value));                             \
+#define FM_DEFINE_LOAD_STORE(bits)                                                                 \
+    static inline uint##bits##_t fm_load_le##bits(const void *ptr)                                 \
+    {                                                                                              \
+        uint##bits##_t value;                                                                      \
+        memcpy(&value, ptr, sizeof value);                                                         \
+        return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? value : __builtin_bswap##bits(value);   \
+    }                                                                                              \
+    static inline uint##bits##_t fm_load_be##bits(const void *ptr)                                 \
+    {                                                                                              \
+        return __builtin_bswap##bits(fm_load_le##bits(ptr));                                       \
+    }                                                                                              \
+    static inline void fm_store_le##bits(void *ptr, uint##bits##_t value)                          \
+    {                                                                                              \
+        if (__BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__)                                             \
+            value = __builtin_bswap##bits(value);                                                  \
+        memcpy(ptr, &value, sizeof value);                                                         \
+    }                                                                                              \
+    static inline void fm_store_be##bits(void *ptr, uint##bits##_t value)                          \
+    {                                                                                              \
+        fm_store_le##bits(ptr, __builtin_bswap##bits(value));                                      \
     }
 FM_DEFINE_LOAD_STORE(16)
 FM_DEFINE_LOAD_STORE(32)

@@ -12,83 +12,83 @@
 
 /* X(type, section, key, field, default, help).  Types: TEXT, LIST (words joined by blanks; indented
  * lines continue it), BOOL, UINT, BYTES, DURATION (ns), CHOICE (the index, see config_choices). */
-#define CONFIG_KEYS(X)                                                                            \
-    X(TEXT, "fermata", "node_id", node_id, "machine-id", "machine-id, hostname, or a literal")   \
-    X(TEXT, "fermata", "data_dir", data_dir, "/var/lib/fermata", "log, blocks, state")            \
-    X(CHOICE, "fermata", "log_level", log_level, "info", "error, warn, info or debug")           \
-    X(CHOICE, "fermata", "log_format", log_format, "logfmt", "logfmt or json")                   \
-    X(UINT, "fermata", "worker_threads", worker_threads, "1", "block building and queries")      \
-    X(DURATION, "fermata", "shutdown_timeout", shutdown_timeout, "10s", "drain limit on stop")   \
-    CONFIG_RECEIVER(X, "receiver.otlp_grpc", otlp_grpc, "127.0.0.1:4317")                         \
-    CONFIG_RECEIVER(X, "receiver.otlp_http", otlp_http, "127.0.0.1:4318")                         \
-    X(LIST, "receiver.otlp_http", "cors_allowed_origins", cors_allowed_origins, "",               \
-      "list of origins, or *; empty: off")                                                        \
-    X(BYTES, "limits", "memory_limit", memory_limit, "64MiB", "bodies held for clients, bytes")  \
-    X(BYTES, "limits", "max_body_bytes", max_body_bytes, "16MiB", "request as received")         \
-    X(BYTES, "limits", "max_decompressed_bytes", max_decompressed_bytes, "64MiB",                 \
-      "request after decompression")                                                              \
-    X(UINT, "limits", "max_spans_per_request", max_spans_per_request, "100000", "")               \
-    X(BYTES, "limits", "max_attribute_bytes", max_attribute_bytes, "2KiB",                        \
-      "keys and string values; longer ones are cut")                                              \
-    X(BYTES, "limits", "max_bytes_per_trace", max_bytes_per_trace, "50MiB", "in one answer")      \
-    X(UINT, "limits", "max_connections", max_connections, "1024", "per listener")                 \
-    X(UINT, "limits", "max_concurrent_streams", max_concurrent_streams, "100", "HTTP/2")          \
-    X(DURATION, "limits", "header_timeout", header_timeout, "10s", "")                            \
-    X(DURATION, "limits", "body_timeout", body_timeout, "60s", "")                                \
-    X(DURATION, "limits", "idle_timeout", idle_timeout, "120s", "keep-alive")                     \
-    X(DURATION, "limits", "retry_after", retry_after, "1s", "hint in retryable refusals")         \
-    X(CHOICE, "wal", "sync", wal_sync, "group", "group (ack after fdatasync), interval, none")    \
-    X(DURATION, "wal", "sync_interval", wal_sync_interval, "200ms", "with sync = interval")       \
-    X(BYTES, "wal", "segment_size", wal_segment_size, "16MiB", "")                                \
-    X(CHOICE, "wal", "compression", wal_compression, "lz4", "lz4 or none")                        \
-    X(BYTES, "wal", "max_pending", wal_max_pending, "16MiB", "received, not yet durable")         \
-    X(DURATION, "block", "max_block_duration", max_block_duration, "15m", "cut by age")           \
-    X(BYTES, "block", "max_block_bytes", max_block_bytes, "16MiB", "cut by size of the log")      \
-    X(BYTES, "block", "memory_limit", block_memory_limit, "40MiB", "of one block build")          \
-    X(CHOICE, "block", "compression", block_compression, "zstd", "zstd or snappy")                \
-    X(UINT, "block", "compression_level", block_compression_level, "3", "of zstd, 1 to 19")       \
-    X(BYTES, "storage", "quota", storage_quota, "0", "all of data_dir; 0: only min_free")         \
-    X(BYTES, "storage", "min_free", storage_min_free, "256MiB", "kept free on the file system")   \
-    X(DURATION, "storage", "retention_uploaded", retention_uploaded, "72h",                       \
-      "uploaded blocks stay this long")                                                           \
-    X(CHOICE, "storage", "on_full", storage_on_full, "reject", "reject or drop_oldest")           \
-    X(BOOL, "upload", "enabled", upload_enabled, "true", "")                                      \
-    X(CHOICE, "upload", "destination", upload_destination, "dir", "dir or s3")                    \
-    X(TEXT, "upload", "tenant", upload_tenant, "single-tenant", "of requests without a header")   \
-    X(UINT, "upload", "concurrency", upload_concurrency, "2", "")                                 \
-    X(DURATION, "upload", "request_timeout", upload_request_timeout, "60s", "without progress")   \
-    X(DURATION, "upload", "retry_max_interval", upload_retry_max_interval, "5m", "")              \
-    X(BYTES, "upload", "multipart_size", upload_multipart_size, "16MiB", "part size")             \
-    X(TEXT, "upload.dir", "path", upload_dir_path, "", "empty: bucket/ below data_dir")           \
-    X(TEXT, "upload.s3", "endpoint", s3_endpoint, "", "URL; empty: AWS of the region")            \
-    X(TEXT, "upload.s3", "region", s3_region, "us-east-1", "")                                    \
-    X(TEXT, "upload.s3", "bucket", s3_bucket, "", "")                                             \
-    X(TEXT, "upload.s3", "prefix", s3_prefix, "", "")                                             \
-    X(BOOL, "upload.s3", "path_style", s3_path_style, "false", "")                                \
-    X(TEXT, "upload.s3", "access_key_file", s3_access_key_file, "", "")                           \
-    X(TEXT, "upload.s3", "secret_key_file", s3_secret_key_file, "", "")                           \
-    X(TEXT, "upload.s3", "session_token_file", s3_session_token_file, "", "")                     \
-    X(TEXT, "upload.s3", "tls_ca_file", s3_tls_ca_file, "", "empty: the system's store")          \
-    CONFIG_RECEIVER(X, "query", query, "127.0.0.1:3200")                                          \
-    X(TEXT, "query", "http_api_prefix", http_api_prefix, "", "path in front of /api")             \
+#define CONFIG_KEYS(X)                                                                             \
+    X(TEXT, "fermata", "node_id", node_id, "machine-id", "machine-id, hostname, or a literal")     \
+    X(TEXT, "fermata", "data_dir", data_dir, "/var/lib/fermata", "log, blocks, state")             \
+    X(CHOICE, "fermata", "log_level", log_level, "info", "error, warn, info or debug")             \
+    X(CHOICE, "fermata", "log_format", log_format, "logfmt", "logfmt or json")                     \
+    X(UINT, "fermata", "worker_threads", worker_threads, "1", "block building and queries")        \
+    X(DURATION, "fermata", "shutdown_timeout", shutdown_timeout, "10s", "drain limit on stop")     \
+    CONFIG_RECEIVER(X, "receiver.otlp_grpc", otlp_grpc, "127.0.0.1:4317")                          \
+    CONFIG_RECEIVER(X, "receiver.otlp_http", otlp_http, "127.0.0.1:4318")                          \
+    X(LIST, "receiver.otlp_http", "cors_allowed_origins", cors_allowed_origins, "",                \
+      "list of origins, or *; empty: off")                                                         \
+    X(BYTES, "limits", "memory_limit", memory_limit, "64MiB", "bodies held for clients, bytes")    \
+    X(BYTES, "limits", "max_body_bytes", max_body_bytes, "16MiB", "request as received")           \
+    X(BYTES, "limits", "max_decompressed_bytes", max_decompressed_bytes, "64MiB",                  \
+      "request after decompression")                                                               \
+    X(UINT, "limits", "max_spans_per_request", max_spans_per_request, "100000", "")                \
+    X(BYTES, "limits", "max_attribute_bytes", max_attribute_bytes, "2KiB",                         \
+      "keys and string values; longer ones are cut")                                               \
+    X(BYTES, "limits", "max_bytes_per_trace", max_bytes_per_trace, "50MiB", "in one answer")       \
+    X(UINT, "limits", "max_connections", max_connections, "1024", "per listener")                  \
+    X(UINT, "limits", "max_concurrent_streams", max_concurrent_streams, "100", "HTTP/2")           \
+    X(DURATION, "limits", "header_timeout", header_timeout, "10s", "")                             \
+    X(DURATION, "limits", "body_timeout", body_timeout, "60s", "")                                 \
+    X(DURATION, "limits", "idle_timeout", idle_timeout, "120s", "keep-alive")                      \
+    X(DURATION, "limits", "retry_after", retry_after, "1s", "hint in retryable refusals")          \
+    X(CHOICE, "wal", "sync", wal_sync, "group", "group (ack after fdatasync), interval, none")     \
+    X(DURATION, "wal", "sync_interval", wal_sync_interval, "200ms", "with sync = interval")        \
+    X(BYTES, "wal", "segment_size", wal_segment_size, "16MiB", "")                                 \
+    X(CHOICE, "wal", "compression", wal_compression, "lz4", "lz4 or none")                         \
+    X(BYTES, "wal", "max_pending", wal_max_pending, "16MiB", "received, not yet durable")          \
+    X(DURATION, "block", "max_block_duration", max_block_duration, "15m", "cut by age")            \
+    X(BYTES, "block", "max_block_bytes", max_block_bytes, "16MiB", "cut by size of the log")       \
+    X(BYTES, "block", "memory_limit", block_memory_limit, "40MiB", "of one block build")           \
+    X(CHOICE, "block", "compression", block_compression, "zstd", "zstd or snappy")                 \
+    X(UINT, "block", "compression_level", block_compression_level, "3", "of zstd, 1 to 19")        \
+    X(BYTES, "storage", "quota", storage_quota, "0", "all of data_dir; 0: only min_free")          \
+    X(BYTES, "storage", "min_free", storage_min_free, "256MiB", "kept free on the file system")    \
+    X(DURATION, "storage", "retention_uploaded", retention_uploaded, "72h",                        \
+      "uploaded blocks stay this long")                                                            \
+    X(CHOICE, "storage", "on_full", storage_on_full, "reject", "reject or drop_oldest")            \
+    X(BOOL, "upload", "enabled", upload_enabled, "true", "")                                       \
+    X(CHOICE, "upload", "destination", upload_destination, "dir", "dir or s3")                     \
+    X(TEXT, "upload", "tenant", upload_tenant, "single-tenant", "of requests without a header")    \
+    X(UINT, "upload", "concurrency", upload_concurrency, "2", "")                                  \
+    X(DURATION, "upload", "request_timeout", upload_request_timeout, "60s", "without progress")    \
+    X(DURATION, "upload", "retry_max_interval", upload_retry_max_interval, "5m", "")               \
+    X(BYTES, "upload", "multipart_size", upload_multipart_size, "16MiB", "part size")              \
+    X(TEXT, "upload.dir", "path", upload_dir_path, "", "empty: bucket/ below data_dir")            \
+    X(TEXT, "upload.s3", "endpoint", s3_endpoint, "", "URL; empty: AWS of the region")             \
+    X(TEXT, "upload.s3", "region", s3_region, "us-east-1", "")                                     \
+    X(TEXT, "upload.s3", "bucket", s3_bucket, "", "")                                              \
+    X(TEXT, "upload.s3", "prefix", s3_prefix, "", "")                                              \
+    X(BOOL, "upload.s3", "path_style", s3_path_style, "false", "")                                 \
+    X(TEXT, "upload.s3", "access_key_file", s3_access_key_file, "", "")                            \
+    X(TEXT, "upload.s3", "secret_key_file", s3_secret_key_file, "", "")                            \
+    X(TEXT, "upload.s3", "session_token_file", s3_session_token_file, "", "")                      \
+    X(TEXT, "upload.s3", "tls_ca_file", s3_tls_ca_file, "", "empty: the system's store")           \
+    CONFIG_RECEIVER(X, "query", query, "127.0.0.1:3200")                                           \
+    X(TEXT, "query", "http_api_prefix", http_api_prefix, "", "path in front of /api")              \
     X(UINT, "query", "concurrency", query_concurrency, "4", "queries at once")
 
-#define CONFIG_RECEIVER(X, section, name, endpoint)                                               \
-    X(BOOL, section, "enabled", name##_enabled, "true", "")                                       \
-    X(TEXT, section, "endpoint", name##_endpoint, endpoint, "host:port or unix:PATH")            \
-    X(TEXT, section, "tls_cert_file", name##_tls_cert_file, "", "PEM; with tls_key_file: TLS")    \
-    X(TEXT, section, "tls_key_file", name##_tls_key_file, "", "")                                 \
-    X(TEXT, section, "tls_client_ca_file", name##_tls_client_ca_file, "", "demand client certs")  \
-    X(CHOICE, section, "auth", name##_auth, "default",                                            \
+#define CONFIG_RECEIVER(X, section, name, endpoint)                                                \
+    X(BOOL, section, "enabled", name##_enabled, "true", "")                                        \
+    X(TEXT, section, "endpoint", name##_endpoint, endpoint, "host:port or unix:PATH")              \
+    X(TEXT, section, "tls_cert_file", name##_tls_cert_file, "", "PEM; with tls_key_file: TLS")     \
+    X(TEXT, section, "tls_key_file", name##_tls_key_file, "", "")                                  \
+    X(TEXT, section, "tls_client_ca_file", name##_tls_client_ca_file, "", "demand client certs")   \
+    X(CHOICE, section, "auth", name##_auth, "default",                                             \
       "default, or none: allow this listener off loopback without authentication")
 
-#define CONFIG_FIELD_TEXT const char *
-#define CONFIG_FIELD_LIST const char *
-#define CONFIG_FIELD_BOOL bool
-#define CONFIG_FIELD_UINT uint64_t
-#define CONFIG_FIELD_BYTES uint64_t
+#define CONFIG_FIELD_TEXT     const char *
+#define CONFIG_FIELD_LIST     const char *
+#define CONFIG_FIELD_BOOL     bool
+#define CONFIG_FIELD_UINT     uint64_t
+#define CONFIG_FIELD_BYTES    uint64_t
 #define CONFIG_FIELD_DURATION uint64_t
-#define CONFIG_FIELD_CHOICE unsigned
+#define CONFIG_FIELD_CHOICE   unsigned
 
 struct config { /* immutable after load */
 #define X(type, section, key, field, value, help) CONFIG_FIELD_##type field;
@@ -99,7 +99,10 @@ struct config { /* immutable after load */
 
 /* Values of the CHOICE fields, in the order of their help. */
 enum config_log_level {
-    CONFIG_LOG_ERROR, CONFIG_LOG_WARN, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG,
+    CONFIG_LOG_ERROR,
+    CONFIG_LOG_WARN,
+    CONFIG_LOG_INFO,
+    CONFIG_LOG_DEBUG,
 };
 enum config_log_format { CONFIG_LOGFMT, CONFIG_LOG_JSON };
 enum config_sync { CONFIG_SYNC_GROUP, CONFIG_SYNC_INTERVAL, CONFIG_SYNC_NONE };

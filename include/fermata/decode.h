@@ -22,27 +22,27 @@ struct decode_limits {
 extern const struct decode_limits decode_limits_default;
 
 /* Reasons a span is refused; names are metric label values. */
-#define DECODE_REASONS(X)                       \
-    X(BAD_TRACE_ID, "invalid_trace_id")         \
+#define DECODE_REASONS(X)                                                                          \
+    X(BAD_TRACE_ID, "invalid_trace_id")                                                            \
     X(BAD_SPAN_ID, "invalid_span_id")
 enum decode_reason {
 #define X(name, text) DECODE_##name,
     DECODE_REASONS(X)
 #undef X
-    DECODE_REASON_COUNT
+        DECODE_REASON_COUNT
 };
 const char *decode_reason_text(enum decode_reason reason);
 
 struct decode_facts {
-    uint32_t span_count;                           /* accepted */
-    uint32_t refused[DECODE_REASON_COUNT];         /* spans refused, by reason */
-    uint32_t refused_count;                        /* sum of refused */
-    uint32_t mended_count;  /* values cut, emptied or dropped, parents cleared, fields given twice
-                               resolved; of accepted spans only */
-    bool rewrite;           /* the bytes must be passed through otlp_pb_rewrite */
-    uint64_t start_min_ns;  /* over accepted spans; UINT64_MAX if none */
-    uint64_t end_max_ns;    /* of their starts and ends, so never before start_min_ns */
-    uint64_t *trace_keys;   /* owned; trace_id_key of the traces seen, repeats mostly removed */
+    uint32_t span_count;                   /* accepted */
+    uint32_t refused[DECODE_REASON_COUNT]; /* spans refused, by reason */
+    uint32_t refused_count;                /* sum of refused */
+    uint32_t mended_count; /* values cut, emptied or dropped, parents cleared, fields given twice
+                              resolved; of accepted spans only */
+    bool rewrite;          /* the bytes must be passed through otlp_pb_rewrite */
+    uint64_t start_min_ns; /* over accepted spans; UINT64_MAX if none */
+    uint64_t end_max_ns;   /* of their starts and ends, so never before start_min_ns */
+    uint64_t *trace_keys;  /* owned; trace_id_key of the traces seen, repeats mostly removed */
     uint32_t trace_key_count;
     uint32_t trace_key_cap;
 };

@@ -19,9 +19,9 @@ struct h1 *h1_free(struct h1 *h1);
 FM_DEFINE_AUTO(h1)
 
 enum h1_event {
-    H1_HEAD,  /* the head is complete: read h1_head() */
-    H1_BODY,  /* ret_data: bytes of the body, chunking removed; borrowed from the input */
-    H1_DONE,  /* the message is complete; bytes after it belong to the next */
+    H1_HEAD, /* the head is complete: read h1_head() */
+    H1_BODY, /* ret_data: bytes of the body, chunking removed; borrowed from the input */
+    H1_DONE, /* the message is complete; bytes after it belong to the next */
 };
 /* Consumes some of input.  FM_OK: an event; FM_MORE: all consumed, no event; FM_EMALFORMED (400),
  * FM_ELIMIT (431, 414 or 413: h1_limit_status), FM_EUNSUPPORTED (501, 505).  After a failure the
@@ -33,7 +33,7 @@ FM_MUST int h1_feed_end(struct h1 *h1);
 int h1_limit_status(const struct h1 *h1);
 void h1_expect_no_body(struct h1 *h1); /* responses: the request was HEAD */
 
-struct h1_head { /* valid from H1_HEAD until the next head begins */
+struct h1_head {                    /* valid from H1_HEAD until the next head begins */
     struct fm_slice method, target; /* requests */
     int status;                     /* responses */
     uint8_t minor_version;          /* HTTP/1.x */

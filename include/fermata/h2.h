@@ -12,7 +12,7 @@
 #include "fermata/base.h"
 #include "fermata/http.h"
 
-#define H2_PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+#define H2_PREFACE       "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 #define H2_PREFACE_BYTES 24u
 
 struct h2;

@@ -10,12 +10,12 @@ struct http_header {
     struct fm_slice value;
 };
 struct http_limits {
-    uint32_t header_bytes_max;  /* whole head, decoded: 16 KiB */
-    uint32_t header_count_max;  /* 100 */
-    uint32_t target_bytes_max;  /* 8 KiB */
-    size_t body_bytes_max;      /* as received, before decompression */
-    uint32_t stream_count_max;  /* HTTP/2, at once */
-    uint32_t window_bytes;      /* HTTP/2, per stream */
+    uint32_t header_bytes_max; /* whole head, decoded: 16 KiB */
+    uint32_t header_count_max; /* 100 */
+    uint32_t target_bytes_max; /* 8 KiB */
+    size_t body_bytes_max;     /* as received, before decompression */
+    uint32_t stream_count_max; /* HTTP/2, at once */
+    uint32_t window_bytes;     /* HTTP/2, per stream */
     uint32_t connection_window_bytes;
 };
 extern const struct http_limits http_limits_default;
@@ -41,10 +41,18 @@ const char *http_reason(int status);
 
 /* gRPC codes (a subset of the public list) and the one table that maps results to statuses. */
 enum grpc_code {
-    GRPC_OK = 0, GRPC_CANCELLED = 1, GRPC_UNKNOWN = 2, GRPC_INVALID_ARGUMENT = 3,
-    GRPC_DEADLINE_EXCEEDED = 4, GRPC_NOT_FOUND = 5, GRPC_PERMISSION_DENIED = 7,
-    GRPC_RESOURCE_EXHAUSTED = 8, GRPC_UNIMPLEMENTED = 12, GRPC_INTERNAL = 13,
-    GRPC_UNAVAILABLE = 14, GRPC_UNAUTHENTICATED = 16,
+    GRPC_OK = 0,
+    GRPC_CANCELLED = 1,
+    GRPC_UNKNOWN = 2,
+    GRPC_INVALID_ARGUMENT = 3,
+    GRPC_DEADLINE_EXCEEDED = 4,
+    GRPC_NOT_FOUND = 5,
+    GRPC_PERMISSION_DENIED = 7,
+    GRPC_RESOURCE_EXHAUSTED = 8,
+    GRPC_UNIMPLEMENTED = 12,
+    GRPC_INTERNAL = 13,
+    GRPC_UNAVAILABLE = 14,
+    GRPC_UNAUTHENTICATED = 16,
 };
 struct http_status {
     int http;

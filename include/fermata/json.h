@@ -36,10 +36,10 @@ struct json_reader {
     size_t position;
     struct fm_arena *scratch; /* borrowed; unescaped strings live there */
     uint32_t depth;
-    uint32_t depth_max;                   /* <= JSON_DEPTH_MAX */
+    uint32_t depth_max; /* <= JSON_DEPTH_MAX */
     uint8_t state;
-    uint64_t in_object;                   /* bit per level: 1 = object */
-    const char *error;                    /* static text, after FM_EMALFORMED */
+    uint64_t in_object; /* bit per level: 1 = object */
+    const char *error;  /* static text, after FM_EMALFORMED */
 };
 
 void json_reader_init(struct json_reader *reader, struct fm_slice document,
@@ -77,7 +77,7 @@ void json_base64(struct json_writer *writer, struct fm_slice bytes);
 void json_hex(struct json_writer *writer, struct fm_slice bytes);
 void json_int(struct json_writer *writer, int64_t value);
 void json_uint(struct json_writer *writer, uint64_t value);
-void json_int_text(struct json_writer *writer, int64_t value);  /* "-3", quoted (proto3 int64) */
+void json_int_text(struct json_writer *writer, int64_t value);   /* "-3", quoted (proto3 int64) */
 void json_uint_text(struct json_writer *writer, uint64_t value); /* "3", quoted (proto3 uint64) */
 void json_number(struct json_writer *writer, double value); /* shortest; "NaN", "Infinity" quoted */
 void json_bool(struct json_writer *writer, bool value);

@@ -41,10 +41,10 @@ struct trace_span {
     uint64_t start_ns;
     uint64_t end_ns;
     uint32_t kind;
-    uint32_t status_code;        /* 0 unset, 1 ok, 2 error */
-    struct fm_slice name;        /* not validated UTF-8 */
-    struct fm_slice service;     /* service.name of its resource, or empty */
-    struct fm_slice raw;         /* the Span message's content */
+    uint32_t status_code;    /* 0 unset, 1 ok, 2 error */
+    struct fm_slice name;    /* not validated UTF-8 */
+    struct fm_slice service; /* service.name of its resource, or empty */
+    struct fm_slice raw;     /* the Span message's content */
     uint32_t scope_index;
 };
 

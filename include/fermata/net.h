@@ -31,8 +31,8 @@ struct net_request_view {
     size_t header_count;
     struct fm_slice body; /* complete */
     bool is_h2;
-    bool is_loopback;      /* the peer is on this host */
-    uint64_t received_ns;  /* monotonic: the head's arrival */
+    bool is_loopback;     /* the peer is on this host */
+    uint64_t received_ns; /* monotonic: the head's arrival */
 };
 const struct net_request_view *net_request_view(const struct net_request *request); /* borrowed */
 /* Takes the body away (the bytes stay charged to the budget until net_request is answered). */
@@ -46,10 +46,10 @@ struct net_response {
     int status;
     const struct http_header *headers; /* content-type and friends; length and date are added */
     size_t header_count;
-    struct fm_slice body;                /* copied */
-    const struct http_header *trailers;  /* HTTP/2 only (gRPC) */
+    struct fm_slice body;               /* copied */
+    const struct http_header *trailers; /* HTTP/2 only (gRPC) */
     size_t trailer_count;
-    bool close;                          /* close the connection afterwards */
+    bool close; /* close the connection afterwards */
 };
 /* Exactly once per request, from the loop's thread, at any later time. */
 void net_respond(struct net_request *request, const struct net_response *response);
@@ -106,9 +106,9 @@ struct net_call { /* owned by the caller, in use from net_call_start until done 
     struct fm_slice host, target; /* Host header and request target */
     const struct http_header *headers;
     size_t header_count;
-    struct fm_source body;   /* read in pieces on PF_LANE_DISK; size 0: no body */
+    struct fm_source body; /* read in pieces on PF_LANE_DISK; size 0: no body */
     uint64_t body_offset, body_length;
-    bool expect_continue;    /* and read early refusals while sending */
+    bool expect_continue;      /* and read early refusals while sending */
     uint64_t rate_bytes_per_s; /* 0: unlimited */
     size_t response_bytes_max; /* the rest is dropped */
     /* rc FM_OK: status and headers are complete.  FM_ETIMEOUT, FM_EIO, FM_ECLOSED, FM_EMALFORMED,
@@ -121,7 +121,7 @@ struct net_call { /* owned by the caller, in use from net_call_start until done 
     const struct http_header *response_headers;
     size_t response_header_count;
     struct fm_slice response_body;
-    uint64_t body_sent;     /* bytes of the body handed to the kernel */
+    uint64_t body_sent; /* bytes of the body handed to the kernel */
     struct fm_why why;
 };
 void net_call_start(struct net_client *client, struct net_call *call);

@@ -4,23 +4,30 @@
  * Sources: apache/parquet-format README, Encodings.md, Compression.md, parquet.thrift.
  * Writing: one row group or several, v1 or v2 data pages, CRC-32 in every page header, dictionary
  * pages without fall-back, offset index only if asked.  Reading: whatever Tempo 2.5-3.0 and this
- * writer emit, and every page checked against its header before a byte of it is used.
- * Not thread-safe; one object, one thread.
- */
+ * writer emit, every page checked against its header before it is used.  One object, one thread. */
 #ifndef FERMATA_PARQUET_H
 #define FERMATA_PARQUET_H
-
 #include "fermata/base.h"
 #include "fermata/codec.h"
 
 enum pq_type { PQ_BOOLEAN = 0, PQ_INT32 = 1, PQ_INT64 = 2, PQ_DOUBLE = 5, PQ_BYTE_ARRAY = 6 };
 enum pq_repetition { PQ_REQUIRED = 0, PQ_OPTIONAL = 1, PQ_REPEATED = 2 };
-enum pq_converted { /* ConvertedType of parquet.thrift, or none */
-    PQ_CONVERTED_NONE = -1, PQ_UTF8 = 0, PQ_MAP = 1, PQ_LIST = 3,
-    PQ_UINT_32 = 13, PQ_UINT_64 = 14, PQ_INT_32 = 17, PQ_INT_64 = 18,
+/* ConvertedType of parquet.thrift, or none */
+enum pq_converted {
+    PQ_CONVERTED_NONE = -1,
+    PQ_UTF8 = 0,
+    PQ_MAP = 1,
+    PQ_LIST = 3,
+    PQ_UINT_32 = 13,
+    PQ_UINT_64 = 14,
+    PQ_INT_32 = 17,
+    PQ_INT_64 = 18,
 };
 enum pq_encoding {
-    PQ_PLAIN = 0, PQ_RLE = 3, PQ_DELTA_BINARY_PACKED = 5, PQ_DELTA_LENGTH_BYTE_ARRAY = 6,
+    PQ_PLAIN = 0,
+    PQ_RLE = 3,
+    PQ_DELTA_BINARY_PACKED = 5,
+    PQ_DELTA_LENGTH_BYTE_ARRAY = 6,
     PQ_RLE_DICTIONARY = 8,
 };
 
@@ -66,7 +73,7 @@ uint32_t pq_dictionary_add(struct pq_chunk *chunk, struct fm_slice value);
 void pq_put_index(struct pq_chunk *chunk, unsigned rep, uint32_t index);
 /* Ends the page; only at a row boundary; rows = rows since the last cut (> 0). */
 void pq_chunk_cut(struct pq_chunk *chunk, uint32_t rows);
-size_t pq_chunk_pending_bytes(const struct pq_chunk *chunk); /* memory held by the open page */
+size_t pq_chunk_pending_bytes(const struct pq_chunk *chunk);  /* memory held by the open page */
 size_t pq_chunk_finished_bytes(const struct pq_chunk *chunk); /* by finished pages, dictionary */
 
 /* ---- writing a file ---- */
@@ -97,7 +104,7 @@ struct pq_leaf {
     uint8_t type, rep_max, def_max;
     uint8_t repetition; /* of the leaf itself */
     int8_t converted;
-    uint8_t codec;      /* enum codec; reading only */
+    uint8_t codec; /* enum codec; reading only */
 };
 /* Number of leaves; fills levels for up to leaf_max leaves of a schema table. */
 size_t pq_schema_levels(const struct pq_node *schema, size_t node_count, struct pq_leaf *leaves,

@@ -19,9 +19,9 @@ struct pf_file;
 
 enum pf_open_flags {
     PF_READ = 0,
-    PF_WRITE = 1,      /* read and write */
-    PF_CREATE = 2,     /* create if absent */
-    PF_EXCLUSIVE = 4,  /* with CREATE: FM_EEXISTS if present */
+    PF_WRITE = 1,     /* read and write */
+    PF_CREATE = 2,    /* create if absent */
+    PF_EXCLUSIVE = 4, /* with CREATE: FM_EEXISTS if present */
     PF_TRUNCATE = 8,
 };
 
@@ -30,13 +30,13 @@ struct pf_space {
     uint64_t free_inodes;
 };
 
-enum pf_lane { /* jobs of one lane begin in order; lanes do not wait for each other */
-    PF_LANE_WAL,    /* one thread: the log's writer */
-    PF_LANE_WORK,   /* block building and verification: worker_count threads */
-    PF_LANE_DISK,   /* one thread: directory bucket, scrubbing, unlinking */
-    PF_LANE_DECODE, /* one thread: requests too dear for the loop */
-    PF_LANE_QUERY,  /* worker_count threads: reads for clients */
-    PF_LANE_COUNT
+enum pf_lane {               /* jobs of one lane begin in order; lanes do not wait for each other */
+               PF_LANE_WAL,  /* one thread: the log's writer */
+               PF_LANE_WORK, /* block building and verification: worker_count threads */
+               PF_LANE_DISK, /* one thread: directory bucket, scrubbing, unlinking */
+               PF_LANE_DECODE, /* one thread: requests too dear for the loop */
+               PF_LANE_QUERY,  /* worker_count threads: reads for clients */
+               PF_LANE_COUNT
 };
 struct pf_job { /* owned by the caller, embedded; in use until done was called */
     void (*work)(struct pf_job *job); /* on a thread of the lane */
@@ -52,8 +52,8 @@ struct pf_timer { /* owned by the caller, zero-initialised; stop before it is fr
 typedef int pf_list_visit(void *self, const char *name, bool is_directory);
 
 struct platform_ops {
-    uint64_t (*now_ns)(struct platform *);     /* monotonic */
-    uint64_t (*wall_ns)(struct platform *);    /* since the Unix epoch */
+    uint64_t (*now_ns)(struct platform *);  /* monotonic */
+    uint64_t (*wall_ns)(struct platform *); /* since the Unix epoch */
     void (*random)(struct platform *, void *target, size_t len);
 
     int (*open)(struct platform *, const char *path, unsigned flags, struct pf_file **ret_file,
@@ -62,7 +62,7 @@ struct platform_ops {
     int (*write)(struct pf_file *, uint64_t offset, const struct fm_slice *slices, size_t count,
                  struct fm_why *why); /* all or failure; after failure any part may be written */
     int (*read)(struct pf_file *, uint64_t offset, void *target, size_t len, size_t *ret_len,
-                struct fm_why *why); /* fewer only at the end of the file */
+                struct fm_why *why);                   /* fewer only at the end of the file */
     int (*sync)(struct pf_file *, struct fm_why *why); /* fdatasync; after failure: never again */
     int (*size)(struct pf_file *, uint64_t *ret_size);
     /* Space and size, zeros; never shrinks. */

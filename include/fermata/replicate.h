@@ -16,7 +16,7 @@
 struct bucket;
 struct bucket_request { /* owned by the caller, in use until done, which is never called from within
                          * put, get or cancel */
-    const char *key;         /* "<tenant>/<uuid>/<object>" below the bucket's prefix */
+    const char *key;    /* "<tenant>/<uuid>/<object>" below the bucket's prefix */
     struct fm_source source; /* put: content, read in pieces from a job */
     const char *source_path; /* put: the immutable file with that content, or NULL; may be linked */
     bool create_only;        /* put: fail with S3_EXISTS if the key is there */
@@ -36,7 +36,7 @@ struct bucket_request { /* owned by the caller, in use until done, which is neve
 };
 struct bucket_ops {
     void (*put)(struct bucket *bucket, struct bucket_request *request);
-    void (*get)(struct bucket *bucket, struct bucket_request *request); /* or head */
+    void (*get)(struct bucket *bucket, struct bucket_request *request);    /* or head */
     void (*cancel)(struct bucket *bucket, struct bucket_request *request); /* done is called */
     struct bucket *(*free)(struct bucket *bucket); /* no request is in use */
     void (*describe)(const struct bucket *bucket, char *text, size_t size); /* without secrets */
@@ -53,10 +53,10 @@ struct bucket_s3_options {
     struct s3_endpoint endpoint;
     const char *access_key_file, *secret_key_file, *session_token_file; /* re-read on auth errors */
     const char *tls_ca_file;
-    uint64_t single_put_max;   /* bytes; above: multipart */
-    uint64_t part_bytes;       /* fixed part size */
-    uint64_t timeout_ns;       /* without progress */
-    const char *state_dir;     /* multipart upload ids, to resume after a restart */
+    uint64_t single_put_max; /* bytes; above: multipart */
+    uint64_t part_bytes;     /* fixed part size */
+    uint64_t timeout_ns;     /* without progress */
+    const char *state_dir;   /* multipart upload ids, to resume after a restart */
 };
 FM_MUST int bucket_s3_new(struct bucket **ret_bucket, struct platform *platform,
                           const struct bucket_s3_options *options, struct fm_why *why);

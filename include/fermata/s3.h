@@ -8,7 +8,7 @@
 
 #include "fermata/base.h"
 
-#define S3_HEADER_MAX 32
+#define S3_HEADER_MAX      32
 #define S3_PART_NUMBER_MAX 10000
 
 struct s3_credentials {
@@ -42,14 +42,14 @@ struct s3_header {
 /* A request ready to send; strings live in the arena it was made with. */
 struct s3_request {
     const char *method;
-    struct fm_slice host;   /* Host header, with a non-default port */
-    struct fm_slice target; /* encoded path and query */
+    struct fm_slice host;                    /* Host header, with a non-default port */
+    struct fm_slice target;                  /* encoded path and query */
     struct s3_header headers[S3_HEADER_MAX]; /* signed ones included, without host */
     uint32_t header_count;
     uint64_t content_length;
 };
 
-struct s3_object { /* what is sent or asked for */
+struct s3_object {       /* what is sent or asked for */
     struct fm_slice key; /* below the prefix */
     uint64_t size;
     const uint8_t *sha256; /* 32 bytes of the body, or NULL: UNSIGNED-PAYLOAD (https) */
@@ -58,16 +58,24 @@ struct s3_object { /* what is sent or asked for */
     bool create_only;      /* If-None-Match: * */
 };
 enum s3_verb {
-    S3_PUT, S3_HEAD, S3_GET, S3_DELETE, S3_LIST,
-    S3_MULTIPART_BEGIN, S3_MULTIPART_PART, S3_MULTIPART_COMPLETE, S3_MULTIPART_ABORT,
-    S3_MULTIPART_LIST_PARTS, S3_MULTIPART_LIST, /* of one upload; all uploads below the key */
+    S3_PUT,
+    S3_HEAD,
+    S3_GET,
+    S3_DELETE,
+    S3_LIST,
+    S3_MULTIPART_BEGIN,
+    S3_MULTIPART_PART,
+    S3_MULTIPART_COMPLETE,
+    S3_MULTIPART_ABORT,
+    S3_MULTIPART_LIST_PARTS,
+    S3_MULTIPART_LIST, /* of one upload; all uploads below the key */
 };
 struct s3_call {
     enum s3_verb verb;
     struct s3_object object;
     struct fm_slice upload_id; /* multipart */
     uint32_t part_number;
-    struct fm_slice query;     /* S3_LIST: continuation token; LIST_PARTS: part-number-marker */
+    struct fm_slice query; /* S3_LIST: continuation token; LIST_PARTS: part-number-marker */
     uint64_t range_first, range_last; /* S3_GET; last 0: whole */
 };
 /* The body of MULTIPART_COMPLETE, part by part: begin with number 1, end with s3_complete_end. */
@@ -88,34 +96,34 @@ FM_MUST int s3_sign(const struct s3_credentials *credentials, const char *region
 /* What an answer means; the table is in docs/formats/s3.md, one test row each. */
 enum s3_outcome {
     S3_DONE,
-    S3_EXISTS,       /* 412, or 409 of a create-only write that lost */
-    S3_ABSENT,       /* 404 NoSuchKey */
-    S3_AMBIGUOUS,    /* may have happened: HEAD, then decide */
-    S3_TRANSIENT,    /* try again with backoff */
-    S3_SLOW_DOWN,    /* try again, and halve the concurrency */
-    S3_AUTH,         /* refresh credentials once, then retry slowly, with an alarm */
-    S3_CLOCK,        /* learn the offset from Date, retry at once */
-    S3_REDIRECT,     /* region or endpoint differs: s3_answer.region / location */
-    S3_NO_BUCKET,    /* hold and alarm */
-    S3_NO_UPLOAD,    /* multipart gone: HEAD the key, else start over */
-    S3_CONFLICT,     /* 409 during a conditional write: PUT retries, multipart starts over */
-    S3_UNSUPPORTED,  /* lower the feature (conditional write, checksum) once */
-    S3_REFUSED,      /* anything else: slow retry, with an alarm; never delete */
+    S3_EXISTS,      /* 412, or 409 of a create-only write that lost */
+    S3_ABSENT,      /* 404 NoSuchKey */
+    S3_AMBIGUOUS,   /* may have happened: HEAD, then decide */
+    S3_TRANSIENT,   /* try again with backoff */
+    S3_SLOW_DOWN,   /* try again, and halve the concurrency */
+    S3_AUTH,        /* refresh credentials once, then retry slowly, with an alarm */
+    S3_CLOCK,       /* learn the offset from Date, retry at once */
+    S3_REDIRECT,    /* region or endpoint differs: s3_answer.region / location */
+    S3_NO_BUCKET,   /* hold and alarm */
+    S3_NO_UPLOAD,   /* multipart gone: HEAD the key, else start over */
+    S3_CONFLICT,    /* 409 during a conditional write: PUT retries, multipart starts over */
+    S3_UNSUPPORTED, /* lower the feature (conditional write, checksum) once */
+    S3_REFUSED,     /* anything else: slow retry, with an alarm; never delete */
 };
 const char *s3_outcome_text(enum s3_outcome outcome);
 struct s3_answer {
     enum s3_outcome outcome;
-    char code[64];          /* <Code> of the error, or "" */
+    char code[64]; /* <Code> of the error, or "" */
     char message[192];
-    char region[64];        /* x-amz-bucket-region or <Region> */
-    char upload_id[512];    /* of MULTIPART_BEGIN */
+    char region[64];     /* x-amz-bucket-region or <Region> */
+    char upload_id[512]; /* of MULTIPART_BEGIN */
     char etag[128];
     int64_t date_unix_s;    /* Date header, 0 if absent */
     uint32_t retry_after_s; /* 0 if absent */
     uint64_t content_length;
 };
 struct s3_response_view { /* what arrived */
-    int status; /* 0: no complete answer (connection lost, timeout) */
+    int status;           /* 0: no complete answer (connection lost, timeout) */
     bool request_sent_whole;
     const struct s3_header *headers;
     uint32_t header_count;

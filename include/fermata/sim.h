@@ -49,7 +49,7 @@ enum sim_fault {
 void sim_fault_rate(struct sim *sim, enum sim_fault fault, uint32_t per_million);
 /* The nth matching operation from now fails (1: the next), once; or from then on (persistent). */
 void sim_fault_at(struct sim *sim, enum sim_fault fault, uint64_t nth, bool persistent);
-void sim_disk_capacity(struct sim *sim, uint64_t bytes); /* 0: unlimited */
+void sim_disk_capacity(struct sim *sim, uint64_t bytes);                 /* 0: unlimited */
 void sim_disk_flip_bit(struct sim *sim, const char *path, uint64_t bit); /* durable rot */
 void sim_wall_set(struct sim *sim, uint64_t unix_ns);
 uint64_t sim_trace_hash(const struct sim *sim); /* of all events: equal seeds, equal hashes */

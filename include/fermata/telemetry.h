@@ -20,8 +20,8 @@ FM_MUST int log_level_parse(struct fm_slice text, enum log_level *ret_level);
 void log_setup(enum log_level level, bool json, struct platform *clock);
 void log_write(enum log_level level, const char *event, const char *format, ...) FM_PRINTF(3, 4);
 #define log_error(...) log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
-#define log_warn(...) log_write(LOG_LEVEL_WARN, __VA_ARGS__)
-#define log_info(...) log_write(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_warn(...)  log_write(LOG_LEVEL_WARN, __VA_ARGS__)
+#define log_info(...)  log_write(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_debug(...) log_write(LOG_LEVEL_DEBUG, __VA_ARGS__)
 
 /* Counters and gauges are plain atomics inside the objects that count. */

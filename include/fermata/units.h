@@ -8,7 +8,7 @@
 
 #define FM_NS_PER_US UINT64_C(1000)
 #define FM_NS_PER_MS UINT64_C(1000000)
-#define FM_NS_PER_S UINT64_C(1000000000)
+#define FM_NS_PER_S  UINT64_C(1000000000)
 
 /* "250ms", "1s", "15m", "1h30m", "72h", "3d"; a bare 0 is allowed. */
 FM_MUST int fm_duration_parse(struct fm_slice text, uint64_t *ret_ns);

@@ -6,7 +6,7 @@
 
 #include "fermata/base.h"
 
-#define XML_DEPTH_MAX 16
+#define XML_DEPTH_MAX    16
 #define XML_DOCUMENT_MAX FM_MIB(1)
 
 /* Text content of the first element at path ("Error/Code"; the root's name included, prefixes of

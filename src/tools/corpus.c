@@ -150,8 +150,7 @@ static void put_double(struct fm_buf *buf, uint32_t field, const char *key, doub
 
 #define ATTRIBUTE 9
 
-static void put_textf(struct fm_buf *buf, const char *key, const char *format, ...)
-    FM_PRINTF(3, 4);
+static void put_textf(struct fm_buf *buf, const char *key, const char *format, ...) FM_PRINTF(3, 4);
 static void put_textf(struct fm_buf *buf, const char *key, const char *format, ...)
 {
     char text[256];
@@ -202,8 +201,8 @@ static void put_client(struct corpus *corpus, const struct planned *span)
     struct fm_buf *buf = &corpus->span;
     const struct corpus_route *route = route_of(span);
     put_text(buf, ATTRIBUTE, "http.request.method", route->method);
-    put_textf(buf, "url.full", "http://%s:8080%s%u",
-              corpus_services[route->service].name, route->prefix, corpus_below(corpus, 200000));
+    put_textf(buf, "url.full", "http://%s:8080%s%u", corpus_services[route->service].name,
+              route->prefix, corpus_below(corpus, 200000));
     put_textf(buf, "server.address", "%s.shop.svc.cluster.local",
               corpus_services[route->service].name);
     put_int(buf, ATTRIBUTE, "server.port", 8080);
@@ -246,8 +245,7 @@ static void put_internal(struct corpus *corpus, const struct planned *span)
     put_bool(buf, ATTRIBUTE, "app.cache.hit", corpus_chance(corpus, 0.7));
     put_int(buf, ATTRIBUTE, "app.items.count", corpus_zipf(corpus, 100));
     if (corpus_chance(corpus, 0.6))
-        put_double(buf, ATTRIBUTE, "app.order.amount",
-                   (double)corpus_below(corpus, 100000) / 100);
+        put_double(buf, ATTRIBUTE, "app.order.amount", (double)corpus_below(corpus, 100000) / 100);
     if (corpus_chance(corpus, 0.3))
         put_textf(buf, "app.product.id", "%08X", corpus_zipf(corpus, 4000) * 2654435761u);
 }
@@ -279,8 +277,8 @@ static void put_exception(struct corpus *corpus, const struct planned *span)
     for (size_t i = 0; i < frames; i++) {
         const struct corpus_function *function =
             &corpus_functions[(variant * 7 + i * 3) % CORPUS_FUNCTIONS];
-        len += (size_t)snprintf(trace + len, sizeof trace - len, "\tat %s(%s:%u)\n",
-                                function->name, function->file, function->line + (unsigned)i);
+        len += (size_t)snprintf(trace + len, sizeof trace - len, "\tat %s(%s:%u)\n", function->name,
+                                function->file, function->line + (unsigned)i);
     }
     size_t event = pb_begin(buf, 11);
     pb_put_fixed64(buf, 1, span->start_ns + span->duration_ns - span->duration_ns / 16);
@@ -322,8 +320,8 @@ static void put_name(struct fm_buf *buf, const struct planned *span)
     else if (span->kind == KIND_INTERNAL)
         (void)snprintf(name, sizeof name, "%s", corpus_functions[span->route].name);
     else
-        (void)snprintf(name, sizeof name, "%s %s",
-                       span->kind == KIND_PRODUCER ? "send" : "process", "orders");
+        (void)snprintf(name, sizeof name, "%s %s", span->kind == KIND_PRODUCER ? "send" : "process",
+                       "orders");
     pb_put_text(buf, 5, name);
 }
 
@@ -518,8 +516,7 @@ static int corpus_begin_trace(struct corpus *corpus)
 static void put_resource(struct fm_buf *buf, uint32_t instance)
 {
     uint32_t service = 0;
-    while (service + 1 < CORPUS_SERVICES &&
-           corpus_services[service + 1].instance_first <= instance)
+    while (service + 1 < CORPUS_SERVICES && corpus_services[service + 1].instance_first <= instance)
         service++;
     const char *name = corpus_services[service].name;
     char text[128];

@@ -36,9 +36,9 @@ static int fuzz_visit(void *self, const struct trace_id *id, struct fm_slice otl
 
 static void fuzz_read(struct fm_slice file, enum block_version version)
 {
-    static const uint8_t all_ones[32] = {
-        0, 0, 0, 0, 0, 0, 0, 64, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 64,
-        255, 255, 255, 255, 255, 255, 255, 255};
+    static const uint8_t all_ones[32] = {0, 0,  0,   0,   0,   0,   0,   64,  0,   0,  0,
+                                         0, 0,  0,   0,   1,   0,   0,   0,   0,   0,  0,
+                                         0, 64, 255, 255, 255, 255, 255, 255, 255, 255};
     struct fm_slice shard = fm_slice(all_ones, sizeof all_ones);
     struct fm_why why = {{0}};
     struct block_census census;
@@ -105,15 +105,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct fm_slice rest = fm_slice(data + 1, size - 1);
     struct fm_buf value;
     switch (data[0]) {
-    case 'v': fuzz_read(rest, BLOCK_V4); break;
-    case 'w': fuzz_read(rest, BLOCK_V5); break;
-    case 'b': fuzz_build(rest); break;
+    case 'v':
+        fuzz_read(rest, BLOCK_V4);
+        break;
+    case 'w':
+        fuzz_read(rest, BLOCK_V5);
+        break;
+    case 'b':
+        fuzz_build(rest);
+        break;
     case 'j':
         fm_buf_init(&value, FM_MIB(16));
         (void)!value_from_json(rest, &value);
         fm_buf_fini(&value);
         break;
-    default: break;
+    default:
+        break;
     }
     return 0;
 }

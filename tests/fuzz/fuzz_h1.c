@@ -88,8 +88,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (whole.rc != cut.rc || whole.heads != cut.heads || whole.dones != cut.dones ||
         whole.head_sum != cut.head_sum)
         abort();
-    if (whole.rc >= 0 &&
-        (whole.body_bytes != cut.body_bytes || whole.body_sum != cut.body_sum))
+    if (whole.rc >= 0 && (whole.body_bytes != cut.body_bytes || whole.body_sum != cut.body_sum))
         abort();
     return 0;
 }

@@ -61,10 +61,10 @@ struct intake {
     bool is_grpc;
     uint64_t received_ns;
     char tenant[TENANT_LEN_MAX + 1];
-    struct fm_buf body;     /* as received, taken from the request */
-    size_t body_skip;       /* gRPC's prefix */
+    struct fm_buf body;      /* as received, taken from the request */
+    size_t body_skip;        /* gRPC's prefix */
     uint64_t received_bytes; /* charged by the request */
-    uint64_t charged_bytes; /* of the budget, for decompression and rewriting */
+    uint64_t charged_bytes;  /* of the budget, for decompression and rewriting */
     struct decode_facts facts;
     struct store_append append;
     struct pf_job job;

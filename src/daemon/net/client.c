@@ -17,10 +17,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CLIENT_PIECE_BYTES FM_KIB(256)
-#define CLIENT_PIECE_MIN FM_KIB(4)
-#define CLIENT_PACE_PER_S 10u /* rate-limited bodies go out in this many pieces a second */
-#define CLIENT_CONTINUE_NS NET_SECOND_NS
+#define CLIENT_PIECE_BYTES    FM_KIB(256)
+#define CLIENT_PIECE_MIN      FM_KIB(4)
+#define CLIENT_PACE_PER_S     10u /* rate-limited bodies go out in this many pieces a second */
+#define CLIENT_CONTINUE_NS    NET_SECOND_NS
 #define CLIENT_HEAD_BYTES_MAX FM_KIB(64)
 
 static const struct fm_sm_rule client_rules[] = {
@@ -29,10 +29,10 @@ static const struct fm_sm_rule client_rules[] = {
     [CLIENT_RESOLVING] = {"resolving", FM_TO(CLIENT_CONNECTING) | FM_TO(CLIENT_STOPPING)},
     [CLIENT_CONNECTING] = {"connecting", FM_TO(CLIENT_HANDSHAKE) | FM_TO(CLIENT_WAITING) |
                                              FM_TO(CLIENT_SENDING) | FM_TO(CLIENT_STOPPING)},
-    [CLIENT_HANDSHAKE] = {"handshake", FM_TO(CLIENT_WAITING) | FM_TO(CLIENT_SENDING) |
-                                           FM_TO(CLIENT_STOPPING)},
-    [CLIENT_WAITING] = {"waiting", FM_TO(CLIENT_SENDING) | FM_TO(CLIENT_RECEIVING) |
-                                       FM_TO(CLIENT_STOPPING)},
+    [CLIENT_HANDSHAKE] = {"handshake",
+                          FM_TO(CLIENT_WAITING) | FM_TO(CLIENT_SENDING) | FM_TO(CLIENT_STOPPING)},
+    [CLIENT_WAITING] = {"waiting",
+                        FM_TO(CLIENT_SENDING) | FM_TO(CLIENT_RECEIVING) | FM_TO(CLIENT_STOPPING)},
     [CLIENT_SENDING] = {"sending", FM_TO(CLIENT_RECEIVING) | FM_TO(CLIENT_STOPPING)},
     [CLIENT_RECEIVING] = {"receiving", FM_TO(CLIENT_STOPPING)},
     [CLIENT_STOPPING] = {"stopping", FM_TO(CLIENT_IDLE) | FM_TO(CLIENT_RESOLVING)},
@@ -448,8 +448,7 @@ void client_begin(struct net_client *client)
     call->body_sent = 0;
     fm_buf_reset(head);
     fm_buf_reset(&client->response);
-    h1_put_request(head, call->method, call->target, call->host, headers, count,
-                   call->body_length);
+    h1_put_request(head, call->method, call->target, call->host, headers, count, call->body_length);
     client_start_watch(client, client->stall_timeout_ns);
     fm_sm_move(&client->state, waits ? CLIENT_WAITING : CLIENT_SENDING);
     client->sending_ns = pf_now_ns(client->platform);

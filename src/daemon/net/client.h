@@ -6,14 +6,14 @@
 #include "internal.h"
 
 enum client_state { /* up to HANDSHAKE the connect timeout counts, then the stall timeout */
-    CLIENT_IDLE,
-    CLIENT_RESOLVING,
-    CLIENT_CONNECTING,
-    CLIENT_HANDSHAKE,
-    CLIENT_WAITING,
-    CLIENT_SENDING,
-    CLIENT_RECEIVING,
-    CLIENT_STOPPING,
+                    CLIENT_IDLE,
+                    CLIENT_RESOLVING,
+                    CLIENT_CONNECTING,
+                    CLIENT_HANDSHAKE,
+                    CLIENT_WAITING,
+                    CLIENT_SENDING,
+                    CLIENT_RECEIVING,
+                    CLIENT_STOPPING,
 };
 
 /* A socket; closed it lives until libuv has let go of it, without its client. */
@@ -21,8 +21,8 @@ struct link {
     union net_socket socket;
     struct net_client *client; /* borrowed; NULL when closed */
     uv_connect_t connect;
-    struct tls *tls; /* owned; NULL: plain */
-    struct h1 *h1;   /* owned */
+    struct tls *tls;      /* owned; NULL: plain */
+    struct h1 *h1;        /* owned */
     unsigned write_count; /* in flight */
     size_t queued_bytes;  /* as last looked at */
     uint8_t scratch[FM_KIB(16)];
@@ -65,7 +65,7 @@ struct net_client {
     struct pf_job job;
     bool reading; /* job is in use, and piece with it */
     int job_rc;
-    uint8_t *piece; /* owned */
+    uint8_t *piece;   /* owned */
     size_t piece_len; /* being read or sent */
     uint64_t body_read;
     uint64_t sending_ns;
@@ -87,7 +87,7 @@ void client_on_link_end(struct net_client *client, int rc, const char *detail);
 /* Sets *ret_link and begins to connect. */
 FM_MUST int link_open(struct link **ret_link, struct net_client *client,
                       const struct sockaddr *address);
-void link_close(struct link *link); /* and takes it from its client */
+void link_close(struct link *link);                              /* and takes it from its client */
 FM_MUST int link_send(struct link *link, struct fm_slice plain); /* plain stays until written */
 bool link_is_writing(const struct link *link);
 bool link_has_moved(struct link *link); /* bytes went out since the last question */

@@ -18,7 +18,7 @@
 #include <stdlib.h>
 
 #define CONN_TLS_FIRST_BYTE 0x16
-#define CONN_KEEPALIVE_S 60
+#define CONN_KEEPALIVE_S    60
 #define CONN_WRITES_PER_RUN 16u /* then the loop's other connections */
 
 static const struct fm_sm_rule conn_rules[] = {
@@ -143,8 +143,8 @@ static void conn_start_write(struct conn *conn, struct fm_buf *bytes, size_t sen
 {
     conn->writing = *bytes;
     fm_buf_init(bytes, bytes->bytes_max);
-    uv_buf_t rest = uv_buf_init((char *)conn->writing.ptr + sent,
-                                (unsigned)(conn->writing.len - sent));
+    uv_buf_t rest =
+        uv_buf_init((char *)conn->writing.ptr + sent, (unsigned)(conn->writing.len - sent));
     if (uv_write(&conn->write, &conn->socket.stream, &rest, 1, conn_on_written) != 0) {
         conn_close(conn);
         return;
@@ -454,8 +454,8 @@ static void conn_on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
 
 static void conn_update_reading(struct conn *conn)
 {
-    bool wanted = conn_wants_input(conn) || (conn_is_open(conn) && !conn->peer_ended &&
-                                             conn->state.state == CONN_HANDSHAKE);
+    bool wanted = conn_wants_input(conn) ||
+                  (conn_is_open(conn) && !conn->peer_ended && conn->state.state == CONN_HANDSHAKE);
 
     if (!conn_is_open(conn) || wanted == conn->reading)
         return;
@@ -543,9 +543,8 @@ static bool address_is_loopback(const struct sockaddr_storage *address)
         return ((const uint8_t *)&v4->sin_addr)[0] == 127;
     }
     const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
-    return address->ss_family == AF_INET6 &&
-           (IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr) ||
-            memcmp(&v6->sin6_addr, mapped, sizeof mapped) == 0);
+    return address->ss_family == AF_INET6 && (IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr) ||
+                                              memcmp(&v6->sin6_addr, mapped, sizeof mapped) == 0);
 }
 
 static int conn_take_socket(struct conn *conn)

@@ -32,8 +32,7 @@ static void conn_h1_put(struct conn *conn, const struct net_response *response, 
         headers[i] = response->headers[i];
     headers[count++] = (struct http_header){FM_SLICE("date"), net_server_date(conn->server)};
     if (keep_alive && minor_version == 0)
-        headers[count++] =
-            (struct http_header){FM_SLICE("connection"), FM_SLICE("keep-alive")};
+        headers[count++] = (struct http_header){FM_SLICE("connection"), FM_SLICE("keep-alive")};
     h1_put_response(&conn->out, response->status, headers, count, response->body.len, keep_alive);
     if (with_body && response->status != 204 && response->status != 304)
         fm_buf_put_slice(&conn->out, response->body);
@@ -118,8 +117,8 @@ void conn_h1_input(struct conn *conn, struct fm_slice input, size_t *ret_used)
         enum h1_event event;
         struct fm_slice data;
         size_t used = 0;
-        int rc = h1_feed(conn->h1, fm_slice(input.ptr + total, input.len - total), &used, &event,
-                         &data);
+        int rc =
+            h1_feed(conn->h1, fm_slice(input.ptr + total, input.len - total), &used, &event, &data);
         total += used;
         if (rc == FM_MORE) {
             if (used && !conn->request->has_head && !conn->head_ns)

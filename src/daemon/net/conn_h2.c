@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-#define H2_CANCEL 8u
+#define H2_CANCEL         8u
 #define H2_INTERNAL_ERROR 2u
 
 static struct fm_slice slice_dup(struct fm_arena *arena, struct fm_slice slice)
@@ -247,8 +247,8 @@ void conn_h2_respond(struct net_request *request, const struct net_response *res
     }
     headers[count++] = (struct http_header){FM_SLICE("date"), net_server_date(conn->server)};
     struct fm_slice body = is_head ? FM_SLICE("") : response->body;
-    int rc = h2_respond(request->stream, response->status, headers, count, body,
-                        response->trailers, response->trailer_count);
+    int rc = h2_respond(request->stream, response->status, headers, count, body, response->trailers,
+                        response->trailer_count);
     if (rc < 0)
         h2_stream_reset(request->stream, H2_INTERNAL_ERROR);
     if (response->close)

@@ -11,19 +11,19 @@
 #include "fermata/uv.h"
 #include "tls.h"
 
-#define NET_SCRATCH_BYTES FM_KIB(64)      /* one read from a socket */
-#define NET_OUTPUT_BYTES_MAX FM_KIB(256)  /* unsent answers before we stop reading the peer */
-#define NET_DISCARD_BYTES_MAX FM_MIB(1)   /* a refused body that is read to keep the connection */
-#define NET_BODY_HINT_MAX FM_KIB(512)
-#define NET_SECOND_NS UINT64_C(1000000000)
-#define NET_RATE_BYTES_PER_S 1024u        /* slowest body, after the grace */
-#define NET_RATE_GRACE_NS (10 * NET_SECOND_NS)
-#define NET_ANSWER_TIMEOUTS 10u /* HTTP/2: body timeouts for a whole answer */
-#define NET_LINGER_NS (2 * NET_SECOND_NS)
-#define NET_HANDSHAKE_NS (10 * NET_SECOND_NS)
-#define NET_HANDSHAKES_MAX 64u
+#define NET_SCRATCH_BYTES       FM_KIB(64)  /* one read from a socket */
+#define NET_OUTPUT_BYTES_MAX    FM_KIB(256) /* unsent answers before we stop reading the peer */
+#define NET_DISCARD_BYTES_MAX   FM_MIB(1)   /* a refused body that is read to keep the connection */
+#define NET_BODY_HINT_MAX       FM_KIB(512)
+#define NET_SECOND_NS           UINT64_C(1000000000)
+#define NET_RATE_BYTES_PER_S    1024u /* slowest body, after the grace */
+#define NET_RATE_GRACE_NS       (10 * NET_SECOND_NS)
+#define NET_ANSWER_TIMEOUTS     10u /* HTTP/2: body timeouts for a whole answer */
+#define NET_LINGER_NS           (2 * NET_SECOND_NS)
+#define NET_HANDSHAKE_NS        (10 * NET_SECOND_NS)
+#define NET_HANDSHAKES_MAX      64u
 #define NET_HANDSHAKES_PER_TURN 2u /* 5 to 10 ms each */
-#define NET_SPARE_REQUESTS_MAX 64u
+#define NET_SPARE_REQUESTS_MAX  64u
 
 union net_socket {
     uv_handle_t handle;
@@ -35,10 +35,10 @@ union net_socket {
 /* ---- exchanges ---- */
 
 enum net_refusal { /* why the handler will not see a request */
-    REFUSED_NOT,
-    REFUSED_BUDGET,
-    REFUSED_SIZE,
-    REFUSED_TARGET,
+                   REFUSED_NOT,
+                   REFUSED_BUDGET,
+                   REFUSED_SIZE,
+                   REFUSED_TARGET,
 };
 
 struct net_request {
@@ -136,7 +136,7 @@ void conn_accept(struct net_server *server);
 void conn_run(struct conn *conn);
 /* Later in this turn of the loop; many answers leave in one write. */
 void conn_wake(struct conn *conn);
-void conn_close(struct conn *conn); /* now, whatever its state */
+void conn_close(struct conn *conn);    /* now, whatever its state */
 void conn_shutdown(struct conn *conn); /* when its requests are answered */
 void conn_check_time(struct conn *conn, uint64_t now_ns);
 void conn_maybe_free(struct conn *conn); /* closed and nothing unanswered */
@@ -147,7 +147,7 @@ void conn_count_protocol_error(struct conn *conn);
 /* Parse plain bytes; what is not used stays with the caller. */
 void conn_h1_input(struct conn *conn, struct fm_slice input, size_t *ret_used);
 void conn_h1_respond(struct net_request *request, const struct net_response *response);
-void conn_h1_timeout(struct conn *conn); /* 408 and close */
+void conn_h1_timeout(struct conn *conn);       /* 408 and close */
 bool conn_h1_is_busy(const struct conn *conn); /* a request is complete and not answered */
 bool conn_h1_is_idle(const struct conn *conn); /* no request has begun */
 int conn_h2_start(struct conn *conn);
@@ -159,8 +159,8 @@ void conn_h2_check_time(struct conn *conn, uint64_t now_ns);
 /* ---- server ---- */
 
 struct net_server {
-    struct platform *platform; /* borrowed */
-    uv_loop_t *loop;           /* borrowed */
+    struct platform *platform;         /* borrowed */
+    uv_loop_t *loop;                   /* borrowed */
     struct net_server_options options; /* its texts are copies, owned */
     struct net_server_metrics metrics;
     struct net_endpoint endpoint;

@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-#define REQUEST_GROW_MIN FM_KIB(16)
+#define REQUEST_GROW_MIN  FM_KIB(16)
 #define REQUEST_FIRST_MAX FM_KIB(512)
 
 /* Decoding jobs take and give on their own threads, while the loop does so on its own. */
@@ -25,8 +25,7 @@ bool net_budget_take(struct net_budget *budget, uint64_t bytes)
 
 void net_budget_give(struct net_budget *budget, uint64_t bytes)
 {
-    uint64_t used =
-        atomic_fetch_sub_explicit(&budget->bytes_used, bytes, memory_order_relaxed);
+    uint64_t used = atomic_fetch_sub_explicit(&budget->bytes_used, bytes, memory_order_relaxed);
     FM_ASSERT(used >= bytes);
 }
 

@@ -14,10 +14,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define SERVER_BACKLOG 511
+#define SERVER_BACKLOG      511
 #define SERVER_SWEEP_MIN_NS UINT64_C(10000000)
 #define SERVER_SWEEP_MAX_NS NET_SECOND_NS
-#define SERVER_SOCKET_MODE 0660
+#define SERVER_SOCKET_MODE  0660
 
 static void net_server_on_sweep(struct pf_timer *timer);
 
@@ -99,10 +99,9 @@ struct fm_slice net_server_date(struct net_server *server)
         unsigned month = (unsigned)(mp < 10 ? mp + 2 : mp - 10); /* from 0 */
         uint64_t year = yoe + era * 400 + (month < 2);
         server->date_s = now_s;
-        (void)snprintf(server->date, sizeof server->date,
-                       "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT", days + day % 7 * 3,
-                       (unsigned)(doy - (153 * mp + 2) / 5 + 1), months + month * 3,
-                       (unsigned)(year % 10000), (unsigned)(second / 3600),
+        (void)snprintf(server->date, sizeof server->date, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT",
+                       days + day % 7 * 3, (unsigned)(doy - (153 * mp + 2) / 5 + 1),
+                       months + month * 3, (unsigned)(year % 10000), (unsigned)(second / 3600),
                        (unsigned)(second / 60 % 60), (unsigned)(second % 60));
     }
     return fm_slice_text(server->date);
@@ -168,8 +167,7 @@ static int net_server_copy_options(struct net_server *server,
         rc = copy_text(&own->tls_client_ca_file, options->tls_client_ca_file);
     uint64_t shortest_ns = FM_MIN(own->head_timeout_ns, own->body_timeout_ns);
     shortest_ns = FM_MIN(shortest_ns, own->idle_timeout_ns);
-    server->sweep_ns =
-        FM_MIN(FM_MAX(shortest_ns / 4, SERVER_SWEEP_MIN_NS), SERVER_SWEEP_MAX_NS);
+    server->sweep_ns = FM_MIN(FM_MAX(shortest_ns / 4, SERVER_SWEEP_MIN_NS), SERVER_SWEEP_MAX_NS);
     return rc;
 }
 

@@ -18,7 +18,7 @@
 #include <psa/crypto.h>
 #endif
 
-#define TLS_SYSTEM_BUNDLE "/etc/ssl/certs/ca-certificates.crt"
+#define TLS_SYSTEM_BUNDLE   "/etc/ssl/certs/ca-certificates.crt"
 #define TLS_INPUT_BYTES_MAX FM_MIB(1)
 
 struct tls_config {
@@ -195,8 +195,8 @@ int tls_config_new_client(struct tls_config **ret_config, const char *ca_file, s
     if (rc == FM_OK)
         rc = tls_config_set_up(config, true, why);
     if (rc == FM_OK)
-        rc = tls_config_load_authorities(config, is_system ? TLS_SYSTEM_BUNDLE : ca_file,
-                                         is_system, why);
+        rc = tls_config_load_authorities(config, is_system ? TLS_SYSTEM_BUNDLE : ca_file, is_system,
+                                         why);
     if (rc < 0)
         return rc;
     mbedtls_ssl_conf_ca_chain(&config->ssl, &config->authorities, NULL);

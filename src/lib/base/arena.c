@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-#define ARENA_ALIGN 16u
+#define ARENA_ALIGN     16u
 #define ARENA_CHUNK_MIN 4096u
 #define ARENA_CHUNK_MAX FM_MIB(1)
 

@@ -124,8 +124,7 @@ size_t fm_utf8_valid_len(struct fm_slice text)
 {
     size_t i = 0, bad;
     while (i < text.len) {
-        if (text.len - i >= 8 &&
-            (fm_load_le64(text.ptr + i) & UINT64_C(0x8080808080808080)) == 0) {
+        if (text.len - i >= 8 && (fm_load_le64(text.ptr + i) & UINT64_C(0x8080808080808080)) == 0) {
             i += 8;
             continue;
         }

@@ -9,16 +9,16 @@
 
 #if defined(__x86_64__)
 #include <nmmintrin.h>
-#define CRC32C_HARDWARE __attribute__((target("sse4.2")))
+#define CRC32C_HARDWARE          __attribute__((target("sse4.2")))
 #define crc32c_step8(crc, value) ((uint32_t)_mm_crc32_u64((crc), (value)))
 #define crc32c_step1(crc, value) _mm_crc32_u8((crc), (value))
-#define crc32c_has_hardware() __builtin_cpu_supports("sse4.2")
+#define crc32c_has_hardware()    __builtin_cpu_supports("sse4.2")
 #elif defined(__aarch64__) && defined(__ARM_FEATURE_CRC32)
 #include <arm_acle.h>
 #define CRC32C_HARDWARE
 #define crc32c_step8(crc, value) __crc32cd((crc), (value))
 #define crc32c_step1(crc, value) __crc32cb((crc), (value))
-#define crc32c_has_hardware() 1
+#define crc32c_has_hardware()    1
 #endif
 
 #ifdef CRC32C_HARDWARE
@@ -35,10 +35,10 @@ CRC32C_HARDWARE static uint32_t crc32c_hardware(uint32_t crc, const uint8_t *ptr
 static uint32_t crc32c_bytewise(uint32_t crc, const uint8_t *ptr, size_t len)
 {
     /* 16 entries, nibble by nibble: small enough to need no initialisation order. */
-    static const uint32_t nibble[16] = {
-        0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3,
-        0x61c69362, 0x7198540d, 0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
-        0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75};
+    static const uint32_t nibble[16] = {0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1,
+                                        0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d,
+                                        0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
+                                        0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75};
     for (; len; ptr++, len--) {
         crc ^= *ptr;
         crc = crc >> 4 ^ nibble[crc & 15];

@@ -14,11 +14,11 @@ enum { LEVEL_RESOURCE = 1, LEVEL_SCOPE = 2, LEVEL_SPAN = 3, LEVEL_PIECE = 4 };
 /* OTLP field numbers. */
 enum { PUT_RESOURCE_SPANS = 1 };
 
-#define ASSEMBLE_TRY(expression)   \
-    do {                           \
-        int try_rc = (expression); \
-        if (try_rc < 0)            \
-            return try_rc;         \
+#define ASSEMBLE_TRY(expression)                                                                   \
+    do {                                                                                           \
+        int try_rc = (expression);                                                                 \
+        if (try_rc < 0)                                                                            \
+            return try_rc;                                                                         \
     } while (0)
 
 static bool assemble_loaded(const struct reader *reader, unsigned leaf)
@@ -111,7 +111,9 @@ static void assemble_put_scalar(const struct reader *reader, unsigned first, uns
         pb_put_fixed64(otlp, VALUE_DOUBLE, bits);
         break;
     }
-    default: pb_put_u64(otlp, VALUE_BOOL, cursor->page.boolean[value] != 0); break;
+    default:
+        pb_put_u64(otlp, VALUE_BOOL, cursor->page.boolean[value] != 0);
+        break;
     }
 }
 
@@ -161,15 +163,14 @@ static int assemble_attribute(struct reader *reader, unsigned first, unsigned le
         entry.set && reader->cursors[first + ATTRIBUTE_IS_ARRAY].page.boolean[entry.value];
     bool some = false;
     for (unsigned i = ATTRIBUTE_STRING; i <= ATTRIBUTE_BOOL; i++)
-        ASSEMBLE_TRY(
-            assemble_values(reader, first, i, key->rep, level, is_array, otlp, &some));
+        ASSEMBLE_TRY(assemble_values(reader, first, i, key->rep, level, is_array, otlp, &some));
     ASSEMBLE_TRY(assemble_take(reader, first + ATTRIBUTE_UNSUPPORTED, key->rep, &entry));
     if (!some && is_array) {
         pb_end(otlp, pb_begin(otlp, VALUE_ARRAY));
     } else if (!some && entry.set) {
         /* Text that is no value leaves the attribute empty, as in Tempo. */
-        int rc = value_from_json(assemble_bytes(reader, first + ATTRIBUTE_UNSUPPORTED, &entry),
-                                 otlp);
+        int rc =
+            value_from_json(assemble_bytes(reader, first + ATTRIBUTE_UNSUPPORTED, &entry), otlp);
         if (rc == FM_ENOMEM)
             return rc;
     }
@@ -179,8 +180,8 @@ static int assemble_attribute(struct reader *reader, unsigned first, unsigned le
 }
 
 /* The attribute list of one parent, whose entries have repetition level rep. */
-static int assemble_attributes(struct reader *reader, unsigned first, unsigned rep,
-                               unsigned level, struct fm_buf *otlp, uint32_t number)
+static int assemble_attributes(struct reader *reader, unsigned first, unsigned rep, unsigned level,
+                               struct fm_buf *otlp, uint32_t number)
 {
     struct cursor *keys = &reader->cursors[first + ATTRIBUTE_KEY];
     struct entry key = {0};
@@ -254,8 +255,8 @@ static int assemble_dedicated(struct reader *reader, unsigned scope, unsigned re
     return FM_OK;
 }
 
-static int assemble_dropped(struct reader *reader, unsigned leaf, unsigned rep,
-                            struct fm_buf *otlp, uint32_t number)
+static int assemble_dropped(struct reader *reader, unsigned leaf, unsigned rep, struct fm_buf *otlp,
+                            uint32_t number)
 {
     struct entry entry = {0};
     ASSEMBLE_TRY(assemble_take(reader, leaf, rep, &entry));
@@ -282,8 +283,8 @@ static int assemble_resource(struct reader *reader, unsigned rep, struct fm_buf 
 {
     struct entry entry = {0};
     size_t mark = pb_begin(otlp, 1);
-    ASSEMBLE_TRY(assemble_attributes(reader, LEAF_RESOURCE_ATTRIBUTES, rep, LEVEL_RESOURCE + 1,
-                                     otlp, 1));
+    ASSEMBLE_TRY(
+        assemble_attributes(reader, LEAF_RESOURCE_ATTRIBUTES, rep, LEVEL_RESOURCE + 1, otlp, 1));
     ASSEMBLE_TRY(assemble_dedicated(reader, 1, rep, otlp, 1));
     ASSEMBLE_TRY(assemble_take(reader, LEAF_RESOURCE_SERVICE, rep, &entry));
     struct fm_slice service = assemble_bytes(reader, LEAF_RESOURCE_SERVICE, &entry);
@@ -308,8 +309,7 @@ static int assemble_scope(struct reader *reader, unsigned rep, struct fm_buf *ot
     size_t mark = pb_begin(otlp, 1);
     ASSEMBLE_TRY(assemble_text(reader, LEAF_SCOPE_NAME, rep, otlp, 1));
     ASSEMBLE_TRY(assemble_text(reader, LEAF_SCOPE_VERSION, rep, otlp, 2));
-    ASSEMBLE_TRY(
-        assemble_attributes(reader, LEAF_SCOPE_ATTRIBUTES, rep, LEVEL_SCOPE + 1, otlp, 3));
+    ASSEMBLE_TRY(assemble_attributes(reader, LEAF_SCOPE_ATTRIBUTES, rep, LEVEL_SCOPE + 1, otlp, 3));
     ASSEMBLE_TRY(assemble_dropped(reader, LEAF_SCOPE_DROPPED, rep, otlp, 4));
     pb_end(otlp, mark);
     return FM_OK;
@@ -381,8 +381,8 @@ static int assemble_status(struct reader *reader, unsigned rep, struct fm_buf *o
     return FM_OK;
 }
 
-static int assemble_span(struct reader *reader, struct fm_slice trace_id,
-                         const struct entry *id, struct fm_buf *otlp)
+static int assemble_span(struct reader *reader, struct fm_slice trace_id, const struct entry *id,
+                         struct fm_buf *otlp)
 {
     unsigned rep = id->rep;
     struct entry kind = {0}, start = {0}, duration = {0};
@@ -402,12 +402,11 @@ static int assemble_span(struct reader *reader, struct fm_slice trace_id,
         pb_put_u64(otlp, 6, (uint64_t)kind_number);
     pb_put_fixed64(otlp, 7, start_ns);
     pb_put_fixed64(otlp, 8, start_ns + duration_ns);
-    ASSEMBLE_TRY(
-        assemble_attributes(reader, LEAF_SPAN_ATTRIBUTES, rep, LEVEL_SPAN + 1, otlp, 9));
+    ASSEMBLE_TRY(assemble_attributes(reader, LEAF_SPAN_ATTRIBUTES, rep, LEVEL_SPAN + 1, otlp, 9));
     ASSEMBLE_TRY(assemble_dedicated(reader, 0, rep, otlp, 9));
     for (unsigned i = 0; i < SCHEMA_SPAN_STATICS; i++)
-        ASSEMBLE_TRY(assemble_column(reader, LEAF_SPAN_STATIC + i, rep,
-                                     schema_span_static_names[i], otlp, 9));
+        ASSEMBLE_TRY(assemble_column(reader, LEAF_SPAN_STATIC + i, rep, schema_span_static_names[i],
+                                     otlp, 9));
     ASSEMBLE_TRY(assemble_dropped(reader, LEAF_SPAN_DROPPED, rep, otlp, 10));
     ASSEMBLE_TRY(assemble_events(reader, rep, start_ns, otlp));
     ASSEMBLE_TRY(assemble_dropped(reader, LEAF_SPAN_EVENTS_DROPPED, rep, otlp, 12));

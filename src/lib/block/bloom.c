@@ -14,9 +14,9 @@
 #include <math.h>
 
 #define BLOOM_HEADER_BYTES 24
-#define BLOOM_K_MAX 64
+#define BLOOM_K_MAX        64
 /* Tempo's shards hold about this many ids at its defaults; ours are sized to what they hold. */
-#define BLOOM_SHARD_IDS 85466u
+#define BLOOM_SHARD_IDS    85466u
 
 uint32_t bloom_shard(const struct trace_id *id, uint32_t shard_count)
 {

@@ -13,7 +13,6 @@ struct bloom_shape {
 struct bloom_shape bloom_shape_for(uint64_t id_count, double false_positive);
 size_t bloom_object_bytes(const struct bloom_shape *shape);
 void bloom_object_init(const struct bloom_shape *shape, uint8_t *object);
-void bloom_object_add(const struct bloom_shape *shape, uint8_t *object,
-                      const struct trace_id *id);
+void bloom_object_add(const struct bloom_shape *shape, uint8_t *object, const struct trace_id *id);
 
 #endif

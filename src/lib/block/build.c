@@ -16,7 +16,7 @@ const struct block_options block_options_default = {
     .row_group_span_max = 0,
 };
 
-#define BUILD_SCRATCH_MAX FM_MIB(256)
+#define BUILD_SCRATCH_MAX   FM_MIB(256)
 /* A RowGroup's ordinal has 16 bits. */
 #define BUILD_ROW_GROUP_MAX 32767
 
@@ -183,9 +183,9 @@ static int build_file(const struct block_builder *builder, const struct sorted *
     return rc;
 }
 
-int block_builder_finish(struct block_builder *builder, struct fm_sink data,
-                         struct fm_buf *blooms, struct block_meta *meta,
-                         struct block_census *ret_census, struct fm_why *why)
+int block_builder_finish(struct block_builder *builder, struct fm_sink data, struct fm_buf *blooms,
+                         struct block_meta *meta, struct block_census *ret_census,
+                         struct fm_why *why)
 {
     struct block_census census = {.start_min_ns = UINT64_MAX};
     struct block_meta built = {

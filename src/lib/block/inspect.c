@@ -8,8 +8,10 @@ static void inspect_encodings(uint32_t encodings, struct fm_buf *text)
         unsigned encoding;
         const char *name;
     } names[] = {
-        {PQ_RLE_DICTIONARY, "dictionary"}, {PQ_PLAIN, "plain"},
-        {PQ_DELTA_BINARY_PACKED, "delta"}, {PQ_DELTA_LENGTH_BYTE_ARRAY, "delta-length"},
+        {PQ_RLE_DICTIONARY, "dictionary"},
+        {PQ_PLAIN, "plain"},
+        {PQ_DELTA_BINARY_PACKED, "delta"},
+        {PQ_DELTA_LENGTH_BYTE_ARRAY, "delta-length"},
     };
     /* A dictionary page is itself plain, and levels are always RLE: both say nothing. */
     for (size_t i = 0; i < FM_COUNT(names); i++)
@@ -37,8 +39,8 @@ static void inspect_leaf(const struct block *block, size_t leaf, uint64_t span_c
     }
     fm_buf_printf(text, "%4zu  ", leaf);
     inspect_encodings(info.encodings, text);
-    fm_buf_printf(text, "%-7s %10llu %11llu %11llu %8.3f  %s\n",
-                  codec_name((enum codec)info.codec), (unsigned long long)total.entry_count,
+    fm_buf_printf(text, "%-7s %10llu %11llu %11llu %8.3f  %s\n", codec_name((enum codec)info.codec),
+                  (unsigned long long)total.entry_count,
                   (unsigned long long)total.uncompressed_bytes,
                   (unsigned long long)total.compressed_bytes,
                   (double)total.compressed_bytes / (double)FM_MAX(span_count, UINT64_C(1)),
@@ -57,8 +59,8 @@ int block_inspect(struct fm_source data, const struct block_meta *meta, struct f
     struct inspect_total all = {0};
     uint64_t span_count = 0;
     for (size_t i = 0; i < pq_file_row_group_count(block->file); i++)
-        span_count += pq_file_chunk_info(block->file, i, block->leaves[LEAF_SPAN_ID].index)
-                          .entry_count;
+        span_count +=
+            pq_file_chunk_info(block->file, i, block->leaves[LEAF_SPAN_ID].index).entry_count;
     fm_buf_printf(text, "%llu traces, %llu spans, %zu row group%s, footer %u bytes\n",
                   (unsigned long long)pq_file_row_count(block->file),
                   (unsigned long long)span_count, pq_file_row_group_count(block->file),

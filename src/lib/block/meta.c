@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-#define META_BYTES_MAX FM_KIB(256)
+#define META_BYTES_MAX     FM_KIB(256)
 #define META_LEGACY_SHARDS 10 /* what bloomShards 0 or absent stands for */
 
 void block_id_print(const struct block_id *id, char text[37])
@@ -83,7 +83,7 @@ static const char *const meta_names[META_FIELD_COUNT] = {
     [META_REPLICATION] = "replicationfactor",
     [META_DEDICATED] = "dedicatedcolumns",
 };
-#define META_REQUIRED                                                                        \
+#define META_REQUIRED                                                                              \
     (1u << META_FORMAT | 1u << META_ID | 1u << META_TENANT | 1u << META_START | 1u << META_END)
 
 static int meta_next(struct meta_reader *reader, struct json_token *token)
@@ -210,20 +210,34 @@ static int meta_value(struct meta_reader *reader, enum meta_field field,
     struct block_meta *meta = &reader->meta;
     bool text = token->kind == JSON_STRING;
     switch (field) {
-    case META_FORMAT: return meta_format(reader, token);
-    case META_ID: return text ? block_id_parse(token->text, &meta->id) : FM_EMALFORMED;
-    case META_TENANT: return meta_text(token, meta->tenant, sizeof meta->tenant);
-    case META_START: return text ? fm_rfc3339_parse(token->text, &meta->start_ns) : FM_EMALFORMED;
-    case META_END: return text ? fm_rfc3339_parse(token->text, &meta->end_ns) : FM_EMALFORMED;
-    case META_TRACES: return meta_number(token, INT64_MAX, &meta->trace_count);
-    case META_SIZE: return meta_number(token, INT64_MAX, &meta->size_bytes);
-    case META_LEVEL: return meta_u32(token, &meta->compaction_level);
-    case META_ROW_GROUPS: return meta_u32(token, &meta->row_group_count);
-    case META_SHARDS: return meta_u32(token, &meta->bloom_shard_count);
-    case META_FOOTER: return meta_u32(token, &meta->footer_bytes);
-    case META_REPLICATION: return meta_u32(token, &meta->replication_factor);
-    case META_DEDICATED: return meta_dedicated(reader, token);
-    case META_FIELD_COUNT: break;
+    case META_FORMAT:
+        return meta_format(reader, token);
+    case META_ID:
+        return text ? block_id_parse(token->text, &meta->id) : FM_EMALFORMED;
+    case META_TENANT:
+        return meta_text(token, meta->tenant, sizeof meta->tenant);
+    case META_START:
+        return text ? fm_rfc3339_parse(token->text, &meta->start_ns) : FM_EMALFORMED;
+    case META_END:
+        return text ? fm_rfc3339_parse(token->text, &meta->end_ns) : FM_EMALFORMED;
+    case META_TRACES:
+        return meta_number(token, INT64_MAX, &meta->trace_count);
+    case META_SIZE:
+        return meta_number(token, INT64_MAX, &meta->size_bytes);
+    case META_LEVEL:
+        return meta_u32(token, &meta->compaction_level);
+    case META_ROW_GROUPS:
+        return meta_u32(token, &meta->row_group_count);
+    case META_SHARDS:
+        return meta_u32(token, &meta->bloom_shard_count);
+    case META_FOOTER:
+        return meta_u32(token, &meta->footer_bytes);
+    case META_REPLICATION:
+        return meta_u32(token, &meta->replication_factor);
+    case META_DEDICATED:
+        return meta_dedicated(reader, token);
+    case META_FIELD_COUNT:
+        break;
     }
     return FM_EMALFORMED;
 }
@@ -278,8 +292,7 @@ int block_meta_parse(struct fm_slice json, struct block_meta *ret_meta, struct f
         return fm_fail(why, rc, "%s", own.text);
     if (rc < 0)
         return fm_fail(why, rc, "meta.json: %s near byte %zu",
-                       reader.json.error ? reader.json.error : "malformed",
-                       reader.json.position);
+                       reader.json.error ? reader.json.error : "malformed", reader.json.position);
     for (unsigned i = 0; i < META_FIELD_COUNT; i++)
         if ((META_REQUIRED & ~reader.seen) >> i & 1)
             return fm_fail(why, FM_EMALFORMED, "meta.json: %s is missing", meta_names[i]);

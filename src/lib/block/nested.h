@@ -20,8 +20,8 @@ struct nested_span {
     /* out */
     int32_t left, right, parent_left;
     /* scratch */
-    uint32_t same_next;  /* next span with this id + 1 */
-    uint32_t same_last;  /* of the first span with this id: the last one */
+    uint32_t same_next; /* next span with this id + 1 */
+    uint32_t same_last; /* of the first span with this id: the last one */
     uint32_t child_first, child_last, sibling_next, parent_index; /* + 1; 0 none */
 };
 

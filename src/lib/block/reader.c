@@ -219,8 +219,8 @@ int reader_fail(struct reader *reader, unsigned leaf, const char *what)
 
 static int cursor_open(struct reader *reader, struct cursor *cursor, uint32_t index)
 {
-    int rc = pq_column_open(&cursor->column, reader->block->file, reader->row_group, index,
-                            reader->why);
+    int rc =
+        pq_column_open(&cursor->column, reader->block->file, reader->row_group, index, reader->why);
     if (rc < 0)
         return rc;
     rc = pq_column_dictionary(cursor->column, &cursor->dictionary, &cursor->dictionary_count,
@@ -238,8 +238,8 @@ static int cursor_page(struct reader *reader, struct cursor *cursor, unsigned le
     if (cursor->has_page && row >= cursor->row &&
         row < cursor->page.first_row + cursor->page.row_count)
         return FM_OK;
-    bool is_next = cursor->has_page ? row == cursor->page.first_row + cursor->page.row_count
-                                    : row == 0;
+    bool is_next =
+        cursor->has_page ? row == cursor->page.first_row + cursor->page.row_count : row == 0;
     int rc = is_next ? FM_OK : pq_column_seek(cursor->column, row, reader->why);
     cursor->has_page = false;
     if (rc == FM_OK)
@@ -437,13 +437,11 @@ int block_find_trace(const struct block *block, const struct trace_id *id, struc
         rc = reader_put_trace(reader, otlp);
     }
     if (ret_inspected)
-        *ret_inspected =
-            atomic_load_explicit(&source->read_bytes, memory_order_relaxed) - before;
+        *ret_inspected = atomic_load_explicit(&source->read_bytes, memory_order_relaxed) - before;
     return rc;
 }
 
-int block_each_trace(const struct block *block, block_visit *visit, void *self,
-                     struct fm_why *why)
+int block_each_trace(const struct block *block, block_visit *visit, void *self, struct fm_why *why)
 {
     FM_AUTO(reader) reader = NULL;
     struct fm_buf otlp;

@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 
 #define READER_LEAF_MAX (LEAF_COUNT + BLOCK_DEDICATED_MAX)
-#define READER_ABSENT UINT32_MAX
+#define READER_ABSENT   UINT32_MAX
 
 /* What a leaf of the schema is in this file. */
 struct reader_leaf {
@@ -19,7 +19,7 @@ struct reader_leaf {
 };
 
 struct reader_dedicated {
-    uint32_t leaf; /* in leaves[] */
+    uint32_t leaf;                        /* in leaves[] */
     const struct block_dedicated *column; /* borrowed from the block's meta */
 };
 
@@ -43,13 +43,13 @@ void reader_leaf_name(const struct block *block, unsigned leaf, char text[SCHEMA
 
 /* One leaf, standing on one row. */
 struct cursor {
-    struct pq_column *column; /* owned */
+    struct pq_column *column;          /* owned */
     const struct fm_slice *dictionary; /* borrowed from column */
     uint32_t dictionary_count;
     bool has_page;
     bool void_column; /* an empty dictionary: every entry is null */
     struct pq_page page;
-    uint64_t row;           /* within the row group */
+    uint64_t row;                  /* within the row group */
     uint32_t row_entry, row_value; /* where that row begins */
     /* reading inside the row */
     uint32_t at, end, value_at;

@@ -37,7 +37,7 @@ enum row_kind {
     ROW_UNSUPPORTED, /* number of the string that is its JSON */
 };
 #define ROW_KIND_BITS 3
-#define ROW_KEY_MAX (UINT32_MAX >> ROW_KIND_BITS)
+#define ROW_KEY_MAX   (UINT32_MAX >> ROW_KIND_BITS)
 
 static inline uint64_t row_zigzag(int64_t value)
 {
@@ -105,7 +105,7 @@ static inline const uint8_t *row_skip_value(const uint8_t *ptr, unsigned kind)
 }
 
 struct row {
-    const uint8_t *id; /* 8 bytes */
+    const uint8_t *id;     /* 8 bytes */
     const uint8_t *parent; /* NULL: root */
     uint8_t flags;
     uint32_t trace, group, name, state, message, shape;

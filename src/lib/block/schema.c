@@ -14,31 +14,64 @@ const char *const schema_span_static_names[SCHEMA_SPAN_STATICS] = {
     "http.status_code",
 };
 
-#define GROUP(name, children) {name, children, PQ_REQUIRED, 0, PQ_CONVERTED_NONE}
-#define BYTES(name) {name, 0, PQ_REQUIRED, PQ_BYTE_ARRAY, PQ_CONVERTED_NONE}
-#define TEXT(name) {name, 0, PQ_REQUIRED, PQ_BYTE_ARRAY, PQ_UTF8}
-#define TEXT_OPTIONAL(name) {name, 0, PQ_OPTIONAL, PQ_BYTE_ARRAY, PQ_UTF8}
-#define U64(name) {name, 0, PQ_REQUIRED, PQ_INT64, PQ_UINT_64}
-#define I64(name) {name, 0, PQ_REQUIRED, PQ_INT64, PQ_INT_64}
-#define I64_OPTIONAL(name) {name, 0, PQ_OPTIONAL, PQ_INT64, PQ_INT_64}
-#define U32(name) {name, 0, PQ_REQUIRED, PQ_INT32, PQ_UINT_32}
-#define I32(name) {name, 0, PQ_REQUIRED, PQ_INT32, PQ_INT_32}
-#define DOUBLE(name) {name, 0, PQ_REQUIRED, PQ_DOUBLE, PQ_CONVERTED_NONE}
-#define BOOL(name) {name, 0, PQ_REQUIRED, PQ_BOOLEAN, PQ_CONVERTED_NONE}
-#define LIST(name)                                 \
-    {name, 1, PQ_REQUIRED, 0, PQ_LIST},            \
-    {                                              \
-        "list", 1, PQ_REPEATED, 0, PQ_CONVERTED_NONE \
+#define GROUP(name, children)                                                                      \
+    {                                                                                              \
+        name, children, PQ_REQUIRED, 0, PQ_CONVERTED_NONE                                          \
+    }
+#define BYTES(name)                                                                                \
+    {                                                                                              \
+        name, 0, PQ_REQUIRED, PQ_BYTE_ARRAY, PQ_CONVERTED_NONE                                     \
+    }
+#define TEXT(name)                                                                                 \
+    {                                                                                              \
+        name, 0, PQ_REQUIRED, PQ_BYTE_ARRAY, PQ_UTF8                                               \
+    }
+#define TEXT_OPTIONAL(name)                                                                        \
+    {                                                                                              \
+        name, 0, PQ_OPTIONAL, PQ_BYTE_ARRAY, PQ_UTF8                                               \
+    }
+#define U64(name)                                                                                  \
+    {                                                                                              \
+        name, 0, PQ_REQUIRED, PQ_INT64, PQ_UINT_64                                                 \
+    }
+#define I64(name)                                                                                  \
+    {                                                                                              \
+        name, 0, PQ_REQUIRED, PQ_INT64, PQ_INT_64                                                  \
+    }
+#define I64_OPTIONAL(name)                                                                         \
+    {                                                                                              \
+        name, 0, PQ_OPTIONAL, PQ_INT64, PQ_INT_64                                                  \
+    }
+#define U32(name)                                                                                  \
+    {                                                                                              \
+        name, 0, PQ_REQUIRED, PQ_INT32, PQ_UINT_32                                                 \
+    }
+#define I32(name)                                                                                  \
+    {                                                                                              \
+        name, 0, PQ_REQUIRED, PQ_INT32, PQ_INT_32                                                  \
+    }
+#define DOUBLE(name)                                                                               \
+    {                                                                                              \
+        name, 0, PQ_REQUIRED, PQ_DOUBLE, PQ_CONVERTED_NONE                                         \
+    }
+#define BOOL(name)                                                                                 \
+    {                                                                                              \
+        name, 0, PQ_REQUIRED, PQ_BOOLEAN, PQ_CONVERTED_NONE                                        \
+    }
+#define LIST(name)                                                                                 \
+    {name, 1, PQ_REQUIRED, 0, PQ_LIST},                                                            \
+    {                                                                                              \
+        "list", 1, PQ_REPEATED, 0, PQ_CONVERTED_NONE                                               \
     }
 #define LIST_OF_GROUP(name, children) LIST(name), GROUP("element", children)
-#define ATTRIBUTES                                                                        \
-    LIST_OF_GROUP("Attrs", 7), TEXT("Key"), BOOL("IsArray"), LIST("Value"), TEXT("element"), \
-        LIST("ValueInt"), I64("element"), LIST("ValueDouble"), DOUBLE("element"),         \
+#define ATTRIBUTES                                                                                 \
+    LIST_OF_GROUP("Attrs", 7), TEXT("Key"), BOOL("IsArray"), LIST("Value"), TEXT("element"),       \
+        LIST("ValueInt"), I64("element"), LIST("ValueDouble"), DOUBLE("element"),                  \
         LIST("ValueBool"), BOOL("element"), TEXT_OPTIONAL("ValueUnsupported")
-#define DEDICATED                                                                            \
-    GROUP("DedicatedAttributes", 10), TEXT_OPTIONAL("String01"), TEXT_OPTIONAL("String02"),  \
-        TEXT_OPTIONAL("String03"), TEXT_OPTIONAL("String04"), TEXT_OPTIONAL("String05"),     \
-        TEXT_OPTIONAL("String06"), TEXT_OPTIONAL("String07"), TEXT_OPTIONAL("String08"),     \
+#define DEDICATED                                                                                  \
+    GROUP("DedicatedAttributes", 10), TEXT_OPTIONAL("String01"), TEXT_OPTIONAL("String02"),        \
+        TEXT_OPTIONAL("String03"), TEXT_OPTIONAL("String04"), TEXT_OPTIONAL("String05"),           \
+        TEXT_OPTIONAL("String06"), TEXT_OPTIONAL("String07"), TEXT_OPTIONAL("String08"),           \
         TEXT_OPTIONAL("String09"), TEXT_OPTIONAL("String10")
 
 const struct pq_node schema_v4_nodes[] = {
@@ -113,8 +146,7 @@ const size_t schema_v4_node_count = FM_COUNT(schema_v4_nodes);
 
 void schema_v4_leaves(struct pq_leaf leaves[LEAF_COUNT])
 {
-    size_t count =
-        pq_schema_levels(schema_v4_nodes, schema_v4_node_count, leaves, LEAF_COUNT);
+    size_t count = pq_schema_levels(schema_v4_nodes, schema_v4_node_count, leaves, LEAF_COUNT);
     FM_ASSERT(count == LEAF_COUNT);
 }
 
@@ -156,8 +188,7 @@ void schema_paths_of(enum block_version version, struct schema_paths *paths)
             depth--;
         stack[depth].children_left--;
         size_t start = stack[depth].path_len;
-        int len = snprintf(path + start, sizeof path - start, "%s%s", start ? "." : "",
-                           node->name);
+        int len = snprintf(path + start, sizeof path - start, "%s%s", start ? "." : "", node->name);
         FM_ASSERT(len > 0 && start + (size_t)len < sizeof path);
         if (node->child_count) {
             depth++;
@@ -186,18 +217,22 @@ void schema_dedicated_path(enum block_version version, const struct block_dedica
         {"rs.ss.Spans", "rs.Resource", "rs.ss.Spans.Events"},
     };
     int len = snprintf(path, SCHEMA_PATH_MAX, "%s.DedicatedAttributes.%s%02u",
-                       parents[version == BLOCK_V5][column->scope],
-                       column->type ? "Int" : "String", ordinal);
+                       parents[version == BLOCK_V5][column->scope], column->type ? "Int" : "String",
+                       ordinal);
     FM_ASSERT(len > 0 && len < SCHEMA_PATH_MAX);
 }
 
 static enum pq_encoding schema_attribute_encoding(unsigned attribute)
 {
     switch (attribute) {
-    case ATTRIBUTE_KEY: return PQ_RLE_DICTIONARY;
-    case ATTRIBUTE_STRING: return PQ_RLE_DICTIONARY;
-    case ATTRIBUTE_UNSUPPORTED: return PQ_RLE_DICTIONARY; /* a page stays small if it repeats */
-    default: return PQ_PLAIN;
+    case ATTRIBUTE_KEY:
+        return PQ_RLE_DICTIONARY;
+    case ATTRIBUTE_STRING:
+        return PQ_RLE_DICTIONARY;
+    case ATTRIBUTE_UNSUPPORTED:
+        return PQ_RLE_DICTIONARY; /* a page stays small if it repeats */
+    default:
+        return PQ_PLAIN;
     }
 }
 
@@ -225,7 +260,8 @@ enum pq_encoding schema_v4_encoding(enum schema_leaf leaf)
     case LEAF_SPAN_PARENT_LEFT:
     case LEAF_SPAN_LEFT:
     case LEAF_SPAN_RIGHT:
-    case LEAF_EVENT_TIME: return PQ_DELTA_BINARY_PACKED;
+    case LEAF_EVENT_TIME:
+        return PQ_DELTA_BINARY_PACKED;
     case LEAF_STATS_SPANS:
     case LEAF_STATS_ERRORS:
     case LEAF_RESOURCE_DROPPED:
@@ -237,7 +273,9 @@ enum pq_encoding schema_v4_encoding(enum schema_leaf leaf)
     case LEAF_LINK_DROPPED:
     case LEAF_SPAN_LINKS_DROPPED:
     case LEAF_SPAN_START:
-    case LEAF_HTTP_STATUS: return PQ_PLAIN;
-    default: return PQ_RLE_DICTIONARY; /* every other text */
+    case LEAF_HTTP_STATUS:
+        return PQ_PLAIN;
+    default:
+        return PQ_RLE_DICTIONARY; /* every other text */
     }
 }

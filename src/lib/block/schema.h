@@ -24,7 +24,7 @@ enum schema_attribute {
 };
 
 #define SCHEMA_RESOURCE_STATICS 8
-#define SCHEMA_DEDICATED 10
+#define SCHEMA_DEDICATED        10
 
 enum schema_leaf {
     LEAF_TRACE_ID = 0,

@@ -46,10 +46,10 @@ static int sort_rank(const struct intern *intern, uint32_t *rank, struct sort_ke
 }
 
 struct sort_work {
-    uint32_t *group_rank, *trace_rank; /* owned */
+    uint32_t *group_rank, *trace_rank;   /* owned */
     uint64_t *group_start, *trace_start; /* owned; counts, then running positions */
-    struct sort_key *keys; /* owned */
-    struct sort_ref *refs; /* owned */
+    struct sort_key *keys;               /* owned */
+    struct sort_ref *refs;               /* owned */
 };
 
 static void sort_work_fini(struct sort_work *work)

@@ -6,22 +6,22 @@
 
 #include <stdlib.h>
 
-#define STATUS_ERROR 2
+#define STATUS_ERROR   2
 #define STEP_NAMES_MAX FM_MIB(64)
 
 static const uint8_t step_leaves[] = {
-    LEAF_TRACE_ID,     LEAF_TRACE_ID_TEXT, LEAF_TRACE_START, LEAF_TRACE_END,
-    LEAF_TRACE_DURATION, LEAF_STATS_SERVICE, LEAF_STATS_SPANS, LEAF_STATS_ERRORS,
-    LEAF_RESOURCE_SERVICE, LEAF_SPAN_ID,   LEAF_SPAN_PARENT, LEAF_SPAN_PARENT_LEFT,
-    LEAF_SPAN_LEFT,    LEAF_SPAN_RIGHT,    LEAF_SPAN_KIND,   LEAF_SPAN_START,
-    LEAF_SPAN_DURATION, LEAF_SPAN_STATUS,
+    LEAF_TRACE_ID,         LEAF_TRACE_ID_TEXT, LEAF_TRACE_START, LEAF_TRACE_END,
+    LEAF_TRACE_DURATION,   LEAF_STATS_SERVICE, LEAF_STATS_SPANS, LEAF_STATS_ERRORS,
+    LEAF_RESOURCE_SERVICE, LEAF_SPAN_ID,       LEAF_SPAN_PARENT, LEAF_SPAN_PARENT_LEFT,
+    LEAF_SPAN_LEFT,        LEAF_SPAN_RIGHT,    LEAF_SPAN_KIND,   LEAF_SPAN_START,
+    LEAF_SPAN_DURATION,    LEAF_SPAN_STATUS,
 };
 
-#define STEP_TRY(expression)       \
-    do {                           \
-        int try_rc = (expression); \
-        if (try_rc < 0)            \
-            return try_rc;         \
+#define STEP_TRY(expression)                                                                       \
+    do {                                                                                           \
+        int try_rc = (expression);                                                                 \
+        if (try_rc < 0)                                                                            \
+            return try_rc;                                                                         \
     } while (0)
 
 /* FM_OK: there is an entry; FM_END: the column is over. */
@@ -40,8 +40,7 @@ static int step_take(struct verify *verify, unsigned leaf, uint32_t *ret_value)
     int rc = step_peek(verify, leaf);
     if (rc != FM_OK)
         return rc < 0 ? rc : verify_fail(verify, leaf, "ends before its siblings");
-    if (column->page.def &&
-        column->page.def[column->entry] != verify->block->leaves[leaf].def_max)
+    if (column->page.def && column->page.def[column->entry] != verify->block->leaves[leaf].def_max)
         return verify_fail(verify, leaf, "a value is missing");
     column->entry++;
     *ret_value = column->value++;
@@ -135,8 +134,8 @@ static int step_said_services(struct verify *verify)
         STEP_TRY(step_bytes(verify, LEAF_STATS_SERVICE, &name));
         STEP_TRY(step_i64(verify, LEAF_STATS_SPANS, &span_count));
         STEP_TRY(step_i64(verify, LEAF_STATS_ERRORS, &error_count));
-        STEP_TRY(services_add(verify, &verify->said, name, (uint64_t)span_count,
-                              (uint64_t)error_count));
+        STEP_TRY(
+            services_add(verify, &verify->said, name, (uint64_t)span_count, (uint64_t)error_count));
     }
     return FM_OK;
 }

@@ -33,7 +33,7 @@ struct verify_column {
     const struct fm_slice *dictionary;
     uint32_t dictionary_count;
     struct pq_page page;
-    uint32_t page_number; /* pages read */
+    uint32_t page_number;  /* pages read */
     uint32_t entry, value; /* next in page */
     uint64_t row_count, value_count;
     struct verify_print print, parent_print;

@@ -11,11 +11,11 @@
 
 #include <stdlib.h>
 
-#define H1_AGAIN 100             /* state changed without an event: go on with the next state */
-#define H1_METHOD_BYTES_MAX 32u
-#define H1_BLANK_LINES_MAX 2u    /* before a request line; old clients send one after a body */
+#define H1_AGAIN                100 /* state changed without an event: go on with the next state */
+#define H1_METHOD_BYTES_MAX     32u
+#define H1_BLANK_LINES_MAX      2u  /* before a request line; old clients send one after a body */
 #define H1_CHUNK_LINE_BYTES_MAX 96u /* 16 digits, an extension of at most 64, CR LF */
-#define H1_LENGTH_DIGITS_MAX 19u
+#define H1_LENGTH_DIGITS_MAX    19u
 
 struct h1_field { /* offsets into head_bytes */
     uint32_t name, name_len;

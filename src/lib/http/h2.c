@@ -15,14 +15,14 @@
 
 #include <nghttp2/nghttp2.h>
 
-#define H2_GLITCH_BURST 200
-#define H2_GLITCHES_PER_S 20
-#define H2_CREDIT_MAX 400u         /* free PINGs and WINDOW_UPDATEs saved up */
-#define H2_HEADER_EXCESS 8u        /* a head this many times the limit is reset, not answered */
-#define H2_HEADER_OVERHEAD_BYTES 32u /* RFC 9113 6.5.2: what a field counts beyond its text */
-#define H2_CONTINUATIONS_MAX 16u /* nghttp2 also counts each split of a frame head */
-#define H2_FEED_BYTES FM_KIB(16)   /* look at the glitch budget at least this often */
-#define H2_DRAIN_BYTES FM_KIB(256) /* per call; the caller writes and comes again */
+#define H2_GLITCH_BURST          200
+#define H2_GLITCHES_PER_S        20
+#define H2_CREDIT_MAX            400u /* free PINGs and WINDOW_UPDATEs saved up */
+#define H2_HEADER_EXCESS         8u   /* a head this many times the limit is reset, not answered */
+#define H2_HEADER_OVERHEAD_BYTES 32u  /* RFC 9113 6.5.2: what a field counts beyond its text */
+#define H2_CONTINUATIONS_MAX     16u  /* nghttp2 also counts each split of a frame head */
+#define H2_FEED_BYTES            FM_KIB(16)  /* look at the glitch budget at least this often */
+#define H2_DRAIN_BYTES           FM_KIB(256) /* per call; the caller writes and comes again */
 
 struct h2_stream {
     struct h2 *h2; /* borrowed */
@@ -48,7 +48,7 @@ struct h2 {
     struct fm_buf head;
     struct h2_span {
         uint32_t name, name_len, value, value_len; /* offsets into head */
-    } *spans;                                      /* owned, header_count_max + pseudo-headers */
+    } * spans;                                     /* owned, header_count_max + pseudo-headers */
     struct http_header *headers;                   /* owned, as many */
     size_t span_count, head_count, head_bytes;
 
@@ -445,8 +445,8 @@ int h2_respond(struct h2_stream *stream, int status, const struct http_header *h
     table[0] = nv_from_header(&status_header);
     for (size_t i = 0; i < count; i++)
         table[i + 1] = nv_from_header(&headers[i]);
-    int failure = nghttp2_submit_response(session, stream->id, table, count + 1,
-                                          has_data ? &provider : NULL);
+    int failure =
+        nghttp2_submit_response(session, stream->id, table, count + 1, has_data ? &provider : NULL);
     free(table);
     if (failure)
         return failure == NGHTTP2_ERR_NOMEM ? FM_ENOMEM : FM_ECLOSED;

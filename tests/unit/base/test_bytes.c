@@ -48,7 +48,10 @@ static void test_utf8_repair_replaces_maximal_parts(void **state)
     } rows[] = {
         {"plain", "plain"},
         {"\xc3\xa9t\xc3\xa9", "\xc3\xa9t\xc3\xa9"},
-        {"a\xff" "b", "a\xef\xbf\xbd" "b"},
+        {"a\xff"
+         "b",
+         "a\xef\xbf\xbd"
+         "b"},
         {"\xe2\x82", "\xef\xbf\xbd"},
         {"\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
         {"\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80"},

@@ -15,11 +15,11 @@ struct block_files {
     struct block_census census;
 };
 
-#define GOLDEN_V4 "golden/blocks/v4-by-tempo/a939d3c7-e506-42db-ba21-26584d3ec9e8"
+#define GOLDEN_V4         "golden/blocks/v4-by-tempo/a939d3c7-e506-42db-ba21-26584d3ec9e8"
 #define GOLDEN_V4_MINIMAL "golden/blocks/v4-minimal/6f7dc00d-7211-4a27-b4d1-8b7fa5a318ad"
-#define GOLDEN_V5 "golden/blocks/v5-by-tempo/8b119329-92da-4e57-8523-673f07b1447b"
+#define GOLDEN_V5         "golden/blocks/v5-by-tempo/8b119329-92da-4e57-8523-673f07b1447b"
 #define GOLDEN_V5_MINIMAL "golden/blocks/v5-minimal/7a2bd80b-62a5-4d3b-bbf2-399ffedd98ad"
-#define GOLDEN_MALFORMED "golden/blocks/malformed/5e586dcf-06be-49a1-85a2-5e8b9b64145a"
+#define GOLDEN_MALFORMED  "golden/blocks/malformed/5e586dcf-06be-49a1-85a2-5e8b9b64145a"
 
 __attribute__((unused)) static void files_fini(struct block_files *files)
 {

@@ -100,9 +100,15 @@ static void normal_value(struct fm_buf *out, struct fm_slice value)
         fm_utf8_repair(out, last.bytes);
         fm_buf_puts(out, "'");
         break;
-    case 2: fm_buf_printf(out, "b%d", last.value != 0); break;
-    case 3: fm_buf_printf(out, "i%lld", (long long)last.value); break;
-    case 4: fm_buf_printf(out, "d%016llx", (unsigned long long)last.value); break;
+    case 2:
+        fm_buf_printf(out, "b%d", last.value != 0);
+        break;
+    case 3:
+        fm_buf_printf(out, "i%lld", (long long)last.value);
+        break;
+    case 4:
+        fm_buf_printf(out, "d%016llx", (unsigned long long)last.value);
+        break;
     case 5:
         fm_buf_puts(out, "[");
         while (pb_next(&list, &field) == FM_OK) {
@@ -111,13 +117,17 @@ static void normal_value(struct fm_buf *out, struct fm_slice value)
         }
         fm_buf_puts(out, "]");
         break;
-    case 6: normal_list(out, list, 1); break;
+    case 6:
+        normal_list(out, list, 1);
+        break;
     case 7:
         fm_buf_puts(out, "x");
         for (size_t i = 0; i < last.bytes.len; i++)
             fm_buf_printf(out, "%02x", last.bytes.ptr[i]);
         break;
-    default: fm_buf_puts(out, "null"); break;
+    default:
+        fm_buf_puts(out, "null");
+        break;
     }
 }
 
@@ -187,8 +197,7 @@ static void normal_span(struct fm_buf *out, struct fm_slice span)
     fm_utf8_repair(out, texts[3]);
     fm_buf_puts(out, "|");
     fm_utf8_repair(out, texts[5]);
-    fm_buf_printf(out, "|k%d|%llu|%llu|d%u,%u,%u|", (int)numbers[6],
-                  (unsigned long long)numbers[7],
+    fm_buf_printf(out, "|k%d|%llu|%llu|d%u,%u,%u|", (int)numbers[6], (unsigned long long)numbers[7],
                   (unsigned long long)FM_MAX(numbers[7], numbers[8]), (unsigned)numbers[10],
                   (unsigned)numbers[12], (unsigned)numbers[14]);
     uint64_t code = 0;

@@ -23,8 +23,14 @@ static void random_value(struct random_spans *random, struct fm_buf *buf, unsign
 
 static void random_text(struct random_spans *random, char text[64])
 {
-    static const char *const words[] = {"", "a", "GET", "checkout", "caf\xc3\xa9", "\xff\xfe bad",
-                                        "a longer text with some words in it", "x\"y\\z\n"};
+    static const char *const words[] = {"",
+                                        "a",
+                                        "GET",
+                                        "checkout",
+                                        "caf\xc3\xa9",
+                                        "\xff\xfe bad",
+                                        "a longer text with some words in it",
+                                        "x\"y\\z\n"};
     if (random_below(random, 4))
         (void)snprintf(text, 64, "%s", words[random_below(random, FM_COUNT(words))]);
     else
@@ -62,9 +68,15 @@ static void random_value(struct random_spans *random, struct fm_buf *buf, unsign
         random_text(random, text);
         pb_put_text(buf, 1, text);
         break;
-    case 1: pb_put_u64(buf, 2, number & 1); break;
-    case 2: pb_put_u64(buf, 3, number >> random_below(random, 64)); break;
-    case 3: pb_put_u64(buf, 3, 0 - (number >> random_below(random, 64))); break;
+    case 1:
+        pb_put_u64(buf, 2, number & 1);
+        break;
+    case 2:
+        pb_put_u64(buf, 3, number >> random_below(random, 64));
+        break;
+    case 3:
+        pb_put_u64(buf, 3, 0 - (number >> random_below(random, 64)));
+        break;
     case 4: {
         double real = (double)(int64_t)number / 1000;
         uint64_t bits;
@@ -72,9 +84,13 @@ static void random_value(struct random_spans *random, struct fm_buf *buf, unsign
         pb_put_fixed64(buf, 4, bits);
         break;
     }
-    case 5: pb_put_u64(buf, 3, number & 255); break;
+    case 5:
+        pb_put_u64(buf, 3, number & 255);
+        break;
     case 8:
-    case 9: random_array(random, buf, depth); break;
+    case 9:
+        random_array(random, buf, depth);
+        break;
     case 10:
         mark = pb_begin(buf, 6);
         for (uint32_t i = random_below(random, 3); i; i--) {
@@ -97,10 +113,21 @@ static void random_value(struct random_spans *random, struct fm_buf *buf, unsign
 
 static void random_attributes(struct random_spans *random, struct fm_buf *buf, uint32_t field)
 {
-    static const char *const keys[] = {
-        "service.name", "k8s.pod.name", "cluster",     "http.method", "http.url", "a",
-        "http.status_code", "b.c",      "user.id",     "empty",       "namespace", "container",
-        "pod",          "k8s.cluster.name", "x.y.z"};
+    static const char *const keys[] = {"service.name",
+                                       "k8s.pod.name",
+                                       "cluster",
+                                       "http.method",
+                                       "http.url",
+                                       "a",
+                                       "http.status_code",
+                                       "b.c",
+                                       "user.id",
+                                       "empty",
+                                       "namespace",
+                                       "container",
+                                       "pod",
+                                       "k8s.cluster.name",
+                                       "x.y.z"};
     uint32_t at = random_below(random, FM_COUNT(keys));
     for (uint32_t i = random_below(random, 7); i; i--) {
         size_t pair = pb_begin(buf, field);
@@ -123,9 +150,12 @@ static uint64_t random_time(struct random_spans *random)
 {
     uint64_t base = UINT64_C(1795219972000000000);
     switch (random_below(random, 40)) {
-    case 0: return 0;
-    case 1: return base - random_below(random, 1000000) * UINT64_C(1000000000);
-    default: return base + fm_random_next(&random->state) % UINT64_C(5000000000);
+    case 0:
+        return 0;
+    case 1:
+        return base - random_below(random, 1000000) * UINT64_C(1000000000);
+    default:
+        return base + fm_random_next(&random->state) % UINT64_C(5000000000);
     }
 }
 
@@ -189,8 +219,7 @@ static void random_span(struct random_spans *random, struct fm_buf *buf)
 }
 
 /* One request of some resources, scopes and spans. */
-__attribute__((unused)) static void random_request(struct random_spans *random,
-                                                   struct fm_buf *buf)
+__attribute__((unused)) static void random_request(struct random_spans *random, struct fm_buf *buf)
 {
     for (uint32_t i = 1 + random_below(random, 3); i; i--) {
         size_t resource_spans = pb_begin(buf, 1);

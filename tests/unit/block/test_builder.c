@@ -70,31 +70,31 @@ static void test_every_kind_of_value(void **state)
 {
     (void)state;
     static const char *const values[] = {
-        "0a00",                          /* "" */
-        "0a0161",                        /* "a" */
-        "1000",                          /* false */
-        "1001",                          /* true */
-        "1800",                          /* 0 */
-        "18ffffffffffffffffff01",        /* -1 */
-        "18ffffffffffffffff7f",          /* INT64_MAX */
-        "1880808080808080808001",        /* INT64_MIN */
-        "210000000000000080",            /* -0.0 */
-        "21000000000000f07f",            /* infinity */
-        "21010000000000f87f",            /* a NaN with a payload */
-        "2a00",                          /* [] */
-        "2a050a030a0161",                /* ["a"] */
-        "2a0a0a030a01610a030a0162",      /* ["a","b"] */
-        "2a080a0210010a021000",          /* [true,false] */
-        "2a080a0218010a021802",          /* [1,2] */
-        "2a0b0a0921000000000000f03f",    /* [1.0] */
-        "2a090a030a01610a021801",        /* ["a",1] */
-        "2a020a00",                      /* [null] */
-        "2a0a0a082a060a042a020a00",      /* nested arrays */
-        "3200",                          /* {} */
-        "32090a070a017812021801",        /* {"x":1} */
-        "3a00",                          /* no bytes */
-        "3a03ff0080",                    /* bytes */
-        "",                              /* nothing */
+        "0a00",                       /* "" */
+        "0a0161",                     /* "a" */
+        "1000",                       /* false */
+        "1001",                       /* true */
+        "1800",                       /* 0 */
+        "18ffffffffffffffffff01",     /* -1 */
+        "18ffffffffffffffff7f",       /* INT64_MAX */
+        "1880808080808080808001",     /* INT64_MIN */
+        "210000000000000080",         /* -0.0 */
+        "21000000000000f07f",         /* infinity */
+        "21010000000000f87f",         /* a NaN with a payload */
+        "2a00",                       /* [] */
+        "2a050a030a0161",             /* ["a"] */
+        "2a0a0a030a01610a030a0162",   /* ["a","b"] */
+        "2a080a0210010a021000",       /* [true,false] */
+        "2a080a0218010a021802",       /* [1,2] */
+        "2a0b0a0921000000000000f03f", /* [1.0] */
+        "2a090a030a01610a021801",     /* ["a",1] */
+        "2a020a00",                   /* [null] */
+        "2a0a0a082a060a042a020a00",   /* nested arrays */
+        "3200",                       /* {} */
+        "32090a070a017812021801",     /* {"x":1} */
+        "3a00",                       /* no bytes */
+        "3a03ff0080",                 /* bytes */
+        "",                           /* nothing */
     };
     for (size_t i = 0; i < FM_COUNT(values); i++) {
         struct fm_buf value = test_hex(values[i]);
@@ -169,10 +169,16 @@ static void test_deep_values_are_cut(void **state)
 static void test_json_that_is_no_value(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"", "[]", "{\"intValue\":\"x\"}", "{\"stringValue\":1}",
-                                      "{\"arrayValue\":[]}", "{\"bytesValue\":\"*\"}",
-                                      "{\"kvlistValue\":{\"values\":[1]}}", "{}x",
-                                      "{\"boolValue\":1}", "{\"arrayValue\":{\"values\":[{}"};
+    static const char *const bad[] = {"",
+                                      "[]",
+                                      "{\"intValue\":\"x\"}",
+                                      "{\"stringValue\":1}",
+                                      "{\"arrayValue\":[]}",
+                                      "{\"bytesValue\":\"*\"}",
+                                      "{\"kvlistValue\":{\"values\":[1]}}",
+                                      "{}x",
+                                      "{\"boolValue\":1}",
+                                      "{\"arrayValue\":{\"values\":[{}"};
     for (size_t i = 0; i < FM_COUNT(bad); i++) {
         struct fm_buf out;
         fm_buf_init(&out, 4096);
@@ -215,8 +221,7 @@ static void test_the_limit_takes_back(void **state)
     struct block_census census;
     fm_buf_init(&data, FM_MIB(64));
     fm_buf_init(&blooms, FM_MIB(1));
-    assert_ok(
-        block_builder_finish(builder, fm_sink_buf(&data), &blooms, &meta, &census, NULL));
+    assert_ok(block_builder_finish(builder, fm_sink_buf(&data), &blooms, &meta, &census, NULL));
     assert_int_equal(census.span_count + census.duplicate_count, accepted);
     fm_buf_fini(&data);
     fm_buf_fini(&blooms);

@@ -71,9 +71,15 @@ static void canonical_value(struct json_reader *reader, const struct json_token 
         fm_buf_put_slice(out, first->text);
         fm_buf_puts(out, "\"");
         break;
-    case JSON_TRUE: fm_buf_puts(out, "true"); break;
-    case JSON_FALSE: fm_buf_puts(out, "false"); break;
-    default: fm_buf_puts(out, "null"); break;
+    case JSON_TRUE:
+        fm_buf_puts(out, "true");
+        break;
+    case JSON_FALSE:
+        fm_buf_puts(out, "false");
+        break;
+    default:
+        fm_buf_puts(out, "null");
+        break;
     }
 }
 
@@ -128,9 +134,8 @@ static void drop_metrics(char *text)
 }
 
 /* Calls visit for every member of golden.json's "traces". */
-static size_t each_golden(void (*visit)(void *self, const struct trace_id *id,
-                                        struct fm_slice json),
-                          void *self)
+static size_t
+each_golden(void (*visit)(void *self, const struct trace_id *id, struct fm_slice json), void *self)
 {
     struct fm_buf golden = test_read_file("golden/blocks/golden.json");
     struct fm_arena scratch;

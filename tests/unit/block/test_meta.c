@@ -22,10 +22,9 @@ static void test_ids(void **state)
     assert_string_equal(back, text);
     assert_int_equal(id.bytes[0], 0x33);
     assert_int_equal(id.bytes[15], 0x96);
-    static const char *const bad[] = {"", "335e8659a15d4fd1bf2ed4888bd72b96",
-                                      "335e8659-a15d-4fd1-bf2e-d4888bd72b9",
-                                      "335e8659-a15d-4fd1-bf2e-d4888bd72b9g",
-                                      "335e8659_a15d-4fd1-bf2e-d4888bd72b96"};
+    static const char *const bad[] = {
+        "", "335e8659a15d4fd1bf2ed4888bd72b96", "335e8659-a15d-4fd1-bf2e-d4888bd72b9",
+        "335e8659-a15d-4fd1-bf2e-d4888bd72b9g", "335e8659_a15d-4fd1-bf2e-d4888bd72b96"};
     for (size_t i = 0; i < FM_COUNT(bad); i++)
         assert_int_equal(block_id_parse(fm_slice_text(bad[i]), &id), FM_EMALFORMED);
 }
@@ -48,9 +47,9 @@ static void test_tempos_own(void **state)
     files_fini(&files);
 }
 
-#define HEAD                                                                                      \
+#define HEAD                                                                                       \
     "{\"format\":\"vParquet4\",\"blockID\":\"335e8659-a15d-4fd1-bf2e-d4888bd72b96\",\"tenantID\":" \
-    "\"single-tenant\",\"startTime\":\"2026-11-21T00:12:50Z\",\"endTime\":"                       \
+    "\"single-tenant\",\"startTime\":\"2026-11-21T00:12:50Z\",\"endTime\":"                        \
     "\"2026-11-21T00:13:09Z\""
 
 static void test_render_is_parsed_back(void **state)

@@ -48,9 +48,11 @@ static void test_trees(void **state)
         {3, 2, INTERNAL, 3, 4, 2}, {1, 0, SERVER, 1, 6, -1}, {2, 1, CLIENT, 2, 5, 1}};
     check(chain, 3, true);
     /* Children stay in the order of the file; roots count on. */
-    static const struct span_row forest[] = {
-        {1, 0, SERVER, 1, 6, -1}, {2, 1, CLIENT, 2, 3, 1}, {3, 1, CLIENT, 4, 5, 1},
-        {9, 0, SERVER, 7, 10, -1}, {8, 9, CLIENT, 8, 9, 7}};
+    static const struct span_row forest[] = {{1, 0, SERVER, 1, 6, -1},
+                                             {2, 1, CLIENT, 2, 3, 1},
+                                             {3, 1, CLIENT, 4, 5, 1},
+                                             {9, 0, SERVER, 7, 10, -1},
+                                             {8, 9, CLIENT, 8, 9, 7}};
     check(forest, 5, true);
 }
 
@@ -79,18 +81,17 @@ static void test_shared_ids(void **state)
                                            {2, 1, SERVER, 4, 7, 1},
                                            {3, 2, INTERNAL, 5, 6, 4}};
     check(pair, 4, true);
-    static const struct span_row zipkin[] = {{2, 0, CLIENT, 1, 4, -1},
-                                             {2, 2, SERVER, 2, 3, 1},
-                                             {5, 0, SERVER, 5, 6, -1}};
+    static const struct span_row zipkin[] = {
+        {2, 0, CLIENT, 1, 4, -1}, {2, 2, SERVER, 2, 3, 1}, {5, 0, SERVER, 5, 6, -1}};
     check(zipkin, 3, true);
     /* Two candidates and none of the wanted kind: no parent. */
-    static const struct span_row neither[] = {{2, 0, INTERNAL, 1, 2, -1},
-                                              {2, 0, INTERNAL, 3, 4, -1},
-                                              {3, 2, INTERNAL, 0, 0, 0}};
+    static const struct span_row neither[] = {
+        {2, 0, INTERNAL, 1, 2, -1}, {2, 0, INTERNAL, 3, 4, -1}, {3, 2, INTERNAL, 0, 0, 0}};
     check(neither, 3, true);
-    static const struct span_row thrice[] = {
-        {1, 0, SERVER, 0, 0, 0}, {2, 1, CLIENT, 0, 0, 0}, {2, 1, CLIENT, 0, 0, 0},
-        {2, 1, CLIENT, 0, 0, 0}};
+    static const struct span_row thrice[] = {{1, 0, SERVER, 0, 0, 0},
+                                             {2, 1, CLIENT, 0, 0, 0},
+                                             {2, 1, CLIENT, 0, 0, 0},
+                                             {2, 1, CLIENT, 0, 0, 0}};
     check(thrice, 4, false);
 }
 

@@ -18,8 +18,8 @@ enum change {
 struct damage {
     unsigned leaf;
     enum change change;
-    uint8_t rep_min;    /* of the entry changed: the first with at least this level and a value */
-    const char *bytes;  /* CHANGE_BYTES */
+    uint8_t rep_min;     /* of the entry changed: the first with at least this level and a value */
+    const char *bytes;   /* CHANGE_BYTES */
     const char *noticed; /* part of the message */
 };
 
@@ -40,16 +40,25 @@ struct copy {
     uint32_t hits;
 };
 
-static void copy_value(struct copy *copy, const struct pq_page *page, unsigned rep,
-                       uint32_t value, bool hit)
+static void copy_value(struct copy *copy, const struct pq_page *page, unsigned rep, uint32_t value,
+                       bool hit)
 {
     bool other = hit && copy->damage->change == CHANGE_NUMBER;
     switch (copy->leaf->type) {
-    case PQ_BOOLEAN: pq_put_bool(copy->chunk, rep, page->boolean[value] ^ other); return;
-    case PQ_INT32: pq_put_i32(copy->chunk, rep, page->i32[value] + other); return;
-    case PQ_INT64: pq_put_i64(copy->chunk, rep, page->i64[value] + other); return;
-    case PQ_DOUBLE: pq_put_double(copy->chunk, rep, page->f64[value]); return;
-    default: break;
+    case PQ_BOOLEAN:
+        pq_put_bool(copy->chunk, rep, page->boolean[value] ^ other);
+        return;
+    case PQ_INT32:
+        pq_put_i32(copy->chunk, rep, page->i32[value] + other);
+        return;
+    case PQ_INT64:
+        pq_put_i64(copy->chunk, rep, page->i64[value] + other);
+        return;
+    case PQ_DOUBLE:
+        pq_put_double(copy->chunk, rep, page->f64[value]);
+        return;
+    default:
+        break;
     }
     struct fm_slice bytes =
         page->indexes ? copy->dictionary[page->indexes[value]] : page->bytes[value];
@@ -95,10 +104,9 @@ static void copy_column(const struct pq_file *file, unsigned number, const struc
     uint32_t count = 0;
     assert_ok(pq_column_open(&column, file, 0, number, NULL));
     bool has_dictionary = pq_column_dictionary(column, &copy.dictionary, &count, NULL) == FM_OK;
-    copy.indexed =
-        has_dictionary && !(damage->leaf == number && damage->change == CHANGE_PLAIN);
-    struct pq_choice choice = {
-        .encoding = copy.indexed ? PQ_RLE_DICTIONARY : PQ_PLAIN, .codec = CODEC_NONE};
+    copy.indexed = has_dictionary && !(damage->leaf == number && damage->change == CHANGE_PLAIN);
+    struct pq_choice choice = {.encoding = copy.indexed ? PQ_RLE_DICTIONARY : PQ_PLAIN,
+                               .codec = CODEC_NONE};
     assert_ok(pq_chunk_new(&chunk, (enum pq_type)copy.leaf->type, copy.leaf->rep_max,
                            copy.leaf->def_max, &choice, 1));
     copy.chunk = chunk;
@@ -116,9 +124,8 @@ static void copy_block(struct block_files *from, struct block_files *to,
 {
     FM_AUTO(pq_file) file = NULL;
     FM_AUTO(pq_writer) writer = NULL;
-    struct pq_writer_options options = {.schema = schema_v4_nodes,
-                                        .node_count = schema_v4_node_count,
-                                        .created_by = "test"};
+    struct pq_writer_options options = {
+        .schema = schema_v4_nodes, .node_count = schema_v4_node_count, .created_by = "test"};
     *to = (struct block_files){.meta = from->meta};
     fm_buf_init(&to->data, FM_MIB(64));
     fm_buf_init(&to->blooms, FM_MIB(1));
@@ -221,13 +228,27 @@ static void test_meta_damage(void **state)
         struct block_meta meta = files.meta;
         struct block_census census;
         switch (i) {
-        case 0: meta.size_bytes++; break;
-        case 1: meta.trace_count--; break;
-        case 2: meta.row_group_count = 0; break;
-        case 3: meta.footer_bytes += 4; break;
-        case 4: meta.start_ns = meta.end_ns - UINT64_C(1000000000); break;
-        case 5: meta.end_ns -= UINT64_C(2000000000); break;
-        default: meta.bloom_shard_count = 0; break;
+        case 0:
+            meta.size_bytes++;
+            break;
+        case 1:
+            meta.trace_count--;
+            break;
+        case 2:
+            meta.row_group_count = 0;
+            break;
+        case 3:
+            meta.footer_bytes += 4;
+            break;
+        case 4:
+            meta.start_ns = meta.end_ns - UINT64_C(1000000000);
+            break;
+        case 5:
+            meta.end_ns -= UINT64_C(2000000000);
+            break;
+        default:
+            meta.bloom_shard_count = 0;
+            break;
         }
         assert_true(block_verify(files_source(&files), &meta, files.shards, &census, &why) < 0);
         assert_true(why.text[0]);

@@ -127,7 +127,8 @@ static void test_requests_that_are_fine(void **state)
         {REQUEST("X-Blank: \t \r\nContent-Length:\t5 \r\n\r\nhello"), 1, "hello"},
         {REQUEST("Transfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"), 1, "hello"},
         {REQUEST("transfer-encoding: chunked\r\n\r\n2;a=\"b\"\r\nhe\r\n00000003 ;x\r\nllo\r\n"
-                 "0\r\nTrailer: 1\r\nOther: 2\r\n\r\n"), 1, "hello"},
+                 "0\r\nTrailer: 1\r\nOther: 2\r\n\r\n"),
+         1, "hello"},
         {REQUEST("Content-Length: 2\r\n\r\nabGET / HTTP/1.1\r\nHost: b\r\n\r\n"), 2, "ab"},
         {"POST http://h:4318/v1/traces HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx", 1, "x"},
     };
@@ -164,8 +165,8 @@ static void test_requests_that_are_refused(void **state)
         {REQUEST("Transfer-Encoding: chunked, chunked\r\n\r\n"), FM_EUNSUPPORTED, 501},
         {REQUEST("Transfer-Encoding: gzip, chunked\r\n\r\n"), FM_EUNSUPPORTED, 501},
         {REQUEST("Transfer-Encoding: identity\r\n\r\n"), FM_EUNSUPPORTED, 501},
-        {REQUEST("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"),
-         FM_EMALFORMED, 0},
+        {REQUEST("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"), FM_EMALFORMED,
+         0},
         {REQUEST("Transfer-Encoding : chunked\r\n\r\n"), FM_EMALFORMED, 0},
         {REQUEST("Transfer-Encoding:\vchunked\r\n\r\n"), FM_EMALFORMED, 0},
         {REQUEST(" folded\r\n\r\n"), FM_EMALFORMED, 0},
@@ -198,8 +199,7 @@ static void test_requests_that_are_refused(void **state)
         {REQUEST("Transfer-Encoding: chunked\r\n\r\n5 \r\nhello\r\n0\r\n\r\n"), FM_EMALFORMED, 0},
         {REQUEST("Transfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n"), FM_EMALFORMED, 0},
         {REQUEST("Transfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n"), FM_EMALFORMED, 0},
-        {REQUEST("Transfer-Encoding: chunked\r\n\r\n10000000000000005\r\nhello"), FM_EMALFORMED,
-         0},
+        {REQUEST("Transfer-Encoding: chunked\r\n\r\n10000000000000005\r\nhello"), FM_EMALFORMED, 0},
         {REQUEST("Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nhello"), FM_ELIMIT, 413},
         {REQUEST("Transfer-Encoding: chunked\r\n\r\n0\r\nbad trailer\r\n\r\n"), FM_EMALFORMED, 0},
         {REQUEST("Content-Length: 4097\r\n\r\n"), FM_ELIMIT, 413},
@@ -364,8 +364,8 @@ static void test_bodies_are_not_copied(void **state)
     size_t used;
 
     assert_ok(h1_new(&h1, H1_REQUESTS, &limits));
-    assert_ok(h1_feed(h1, fm_slice_text(REQUEST("Content-Length: 10\r\n\r\n")), &used, &event,
-                      &data));
+    assert_ok(
+        h1_feed(h1, fm_slice_text(REQUEST("Content-Length: 10\r\n\r\n")), &used, &event, &data));
     assert_ok(h1_feed(h1, body, &used, &event, &data));
     assert_int_equal(event, H1_BODY);
     assert_ptr_equal(data.ptr, body.ptr);
@@ -386,8 +386,8 @@ static void prefix_is_no_message(void *self, struct fm_slice prefix)
 static void test_prefixes(void **state)
 {
     (void)state;
-    test_each_prefix(fm_slice_text(REQUEST("Content-Length: 5\r\n\r\nhello")),
-                     prefix_is_no_message, NULL);
+    test_each_prefix(fm_slice_text(REQUEST("Content-Length: 5\r\n\r\nhello")), prefix_is_no_message,
+                     NULL);
     test_each_prefix(
         fm_slice_text(REQUEST("Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\na: b\r\n\r\n")),
         prefix_is_no_message, NULL);
@@ -443,8 +443,7 @@ static void test_writers(void **state)
                                     "content-length: 0\r\n\r\n"));
     fm_buf_reset(&buf);
     h1_put_request(&buf, "GET", FM_SLICE("/"), FM_SLICE("h"), NULL, 0, 0);
-    assert_true(
-        fm_slice_equal_text(fm_buf_slice(&buf), "GET / HTTP/1.1\r\nhost: h\r\n\r\n"));
+    assert_true(fm_slice_equal_text(fm_buf_slice(&buf), "GET / HTTP/1.1\r\nhost: h\r\n\r\n"));
     fm_buf_fini(&buf);
 }
 

@@ -223,7 +223,10 @@ static void pair_run(struct pair *pair)
     }
 }
 
-#define NV(n, v) {(uint8_t *)(n), (uint8_t *)(v), sizeof(n) - 1, strlen(v), 0}
+#define NV(n, v)                                                                                   \
+    {                                                                                              \
+        (uint8_t *)(n), (uint8_t *)(v), sizeof(n) - 1, strlen(v), 0                                \
+    }
 
 static int32_t pair_request(struct pair *pair, const char *path, size_t upload_len)
 {
@@ -254,7 +257,9 @@ static void put_frame(struct fm_buf *out, uint8_t type, uint8_t flags, uint32_t 
 }
 
 /* ":method GET, :scheme http, :path /, :authority a" with nothing indexed dynamically */
-#define HEAD_BLOCK "\x82\x86\x84\x01\x01" "a"
+#define HEAD_BLOCK                                                                                 \
+    "\x82\x86\x84\x01\x01"                                                                         \
+    "a"
 
 static void pair_raw(struct pair *pair, uint8_t type, uint8_t flags, uint32_t id,
                      struct fm_slice payload)
@@ -287,8 +292,8 @@ static void test_requests_and_answers(void **state)
         size_t body;
         bool trailer;
     } rows[] = {
-        {"/none", 0, 404, 0, false},      {"/big", 0, 200, 300000, false},
-        {"/grpc", 500000, 200, 5, true},  {"/only", 10, 200, 0, true},
+        {"/none", 0, 404, 0, false},        {"/big", 0, 200, 300000, false},
+        {"/grpc", 500000, 200, 5, true},    {"/only", 10, 200, 0, true},
         {"/big", 1000, 200, 300000, false},
     };
     static const uint32_t windows[] = {65535, 1u << 20, 100};
@@ -396,7 +401,9 @@ static void test_forbidden_headers_reset_the_stream(void **state)
     struct pair pair;
     pair_begin_raw(&pair);
     pair_raw(&pair, NGHTTP2_HEADERS, 5, 1,
-             FM_SLICE(HEAD_BLOCK "\x00\x0a" "connection\x05" "close"));
+             FM_SLICE(HEAD_BLOCK "\x00\x0a"
+                                 "connection\x05"
+                                 "close"));
     (void)pair_drain(&pair);
     assert_int_equal(pair.heads, 0);
     assert_int_equal(pair.rc, 0);
@@ -556,8 +563,12 @@ static void test_trickle(void **state)
     fm_buf_puts(&bytes, H2_PREFACE);
     put_frame(&bytes, NGHTTP2_SETTINGS, 0, 0, FM_SLICE(""));
     put_frame(&bytes, NGHTTP2_HEADERS, 0, 1, FM_SLICE("\x82\x86"));
-    put_frame(&bytes, NGHTTP2_CONTINUATION, 4, 1, FM_SLICE("\x84\x01\x01" "a"));
-    put_frame(&bytes, NGHTTP2_DATA, 8, 1, FM_SLICE("\x03" "abcde\0\0\0")); /* padded */
+    put_frame(&bytes, NGHTTP2_CONTINUATION, 4, 1,
+              FM_SLICE("\x84\x01\x01"
+                       "a"));
+    put_frame(&bytes, NGHTTP2_DATA, 8, 1,
+              FM_SLICE("\x03"
+                       "abcde\0\0\0")); /* padded */
     put_frame(&bytes, NGHTTP2_DATA, 0, 1, FM_SLICE(""));
     put_frame(&bytes, NGHTTP2_DATA, 1, 1, FM_SLICE("fg"));
     for (size_t cut = 0; cut <= bytes.len; cut++) {

@@ -61,16 +61,11 @@ static void test_queries(void **state)
         int rc;
         const char *value;
     } rows[] = {
-        {"a=1&b=2", "b", FM_OK, "2"},
-        {"a=1&a=2", "a", FM_OK, "1"},
-        {"a", "a", FM_OK, ""},
-        {"a=", "a", FM_OK, ""},
-        {"&&a=x=y&", "a", FM_OK, "x=y"},
-        {"q=%7B%20name%3D+x+%7D", "q", FM_OK, "{ name= x }"},
-        {"%61=1", "a", FM_OK, "1"},
-        {"ab=1", "a", FM_NONE, ""},
-        {"", "a", FM_NONE, ""},
-        {"a=%4", "a", FM_EMALFORMED, ""},
+        {"a=1&b=2", "b", FM_OK, "2"},    {"a=1&a=2", "a", FM_OK, "1"},
+        {"a", "a", FM_OK, ""},           {"a=", "a", FM_OK, ""},
+        {"&&a=x=y&", "a", FM_OK, "x=y"}, {"q=%7B%20name%3D+x+%7D", "q", FM_OK, "{ name= x }"},
+        {"%61=1", "a", FM_OK, "1"},      {"ab=1", "a", FM_NONE, ""},
+        {"", "a", FM_NONE, ""},          {"a=%4", "a", FM_EMALFORMED, ""},
     };
     struct fm_arena arena;
     fm_arena_init(&arena, FM_KIB(64));
@@ -88,8 +83,8 @@ static void test_queries(void **state)
 static void test_media_types(void **state)
 {
     (void)state;
-    assert_true(http_media_type_is(FM_SLICE("Application/JSON; charset=utf-8"),
-                                   "application/json"));
+    assert_true(
+        http_media_type_is(FM_SLICE("Application/JSON; charset=utf-8"), "application/json"));
     assert_true(http_media_type_is(FM_SLICE(" application/json\t;"), "application/json"));
     assert_false(http_media_type_is(FM_SLICE("application/jsonx"), "application/json"));
     assert_false(http_media_type_is(FM_SLICE(""), "application/json"));
@@ -102,12 +97,12 @@ static void test_every_result_has_a_status(void **state)
         int rc, http, grpc;
         bool retry;
     } rows[] = {
-        {FM_OK, 200, 0, false},          {FM_EMALFORMED, 400, 3, false},
-        {FM_ELIMIT, 413, 8, false},      {FM_EDENIED, 403, 7, false},
-        {FM_ENOSPACE, 503, 14, true},    {FM_EIO, 503, 14, true},
+        {FM_OK, 200, 0, false},           {FM_EMALFORMED, 400, 3, false},
+        {FM_ELIMIT, 413, 8, false},       {FM_EDENIED, 403, 7, false},
+        {FM_ENOSPACE, 503, 14, true},     {FM_EIO, 503, 14, true},
         {FM_EUNAVAILABLE, 503, 14, true}, {FM_ENOMEM, 503, 14, true},
-        {FM_ETIMEOUT, 503, 14, true},    {FM_EUNSUPPORTED, 415, 12, false},
-        {FM_ENOTFOUND, 404, 5, false},   {-9999, 503, 14, true},
+        {FM_ETIMEOUT, 503, 14, true},     {FM_EUNSUPPORTED, 415, 12, false},
+        {FM_ENOTFOUND, 404, 5, false},    {-9999, 503, 14, true},
     };
     for (size_t i = 0; i < FM_COUNT(rows); i++) {
         struct http_status status = http_status_of(rows[i].rc);
@@ -171,12 +166,18 @@ static void test_grpc_timeouts(void **state)
         int rc;
         uint64_t ns;
     } rows[] = {
-        {"9973m", FM_OK, UINT64_C(9973000000)}, {"1n", FM_OK, 1},
-        {"2u", FM_OK, 2000},                    {"1S", FM_OK, UINT64_C(1000000000)},
-        {"2M", FM_OK, UINT64_C(120000000000)},  {"99999999H", FM_OK, UINT64_MAX},
-        {"12x", FM_EMALFORMED, 0},              {"123456789S", FM_EMALFORMED, 0},
-        {"", FM_EMALFORMED, 0},                 {"S", FM_EMALFORMED, 0},
-        {"-1S", FM_EMALFORMED, 0},              {"1 S", FM_EMALFORMED, 0},
+        {"9973m", FM_OK, UINT64_C(9973000000)},
+        {"1n", FM_OK, 1},
+        {"2u", FM_OK, 2000},
+        {"1S", FM_OK, UINT64_C(1000000000)},
+        {"2M", FM_OK, UINT64_C(120000000000)},
+        {"99999999H", FM_OK, UINT64_MAX},
+        {"12x", FM_EMALFORMED, 0},
+        {"123456789S", FM_EMALFORMED, 0},
+        {"", FM_EMALFORMED, 0},
+        {"S", FM_EMALFORMED, 0},
+        {"-1S", FM_EMALFORMED, 0},
+        {"1 S", FM_EMALFORMED, 0},
     };
     for (size_t i = 0; i < FM_COUNT(rows); i++) {
         uint64_t ns = 7;

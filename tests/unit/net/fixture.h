@@ -102,8 +102,8 @@ static void *fixture_thread(void *self)
 
     fixture->rc = uv_platform_new(&fixture->platform, 1);
     if (fixture->rc == FM_OK)
-        fixture->rc = net_server_open(&fixture->server, fixture->platform, &fixture->options,
-                                      &fixture->why);
+        fixture->rc =
+            net_server_open(&fixture->server, fixture->platform, &fixture->options, &fixture->why);
     if (fixture->rc == FM_OK)
         fixture->port = net_server_port(fixture->server);
     int rc = fixture->rc;

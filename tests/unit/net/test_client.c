@@ -207,7 +207,7 @@ static void test_cancel_in_every_state(void **state)
 
 /* ---- against scripts ---- */
 
-struct script { /* what the peer does with each connection it accepts */
+struct script {             /* what the peer does with each connection it accepts */
     const char *answers[4]; /* NULL: hang up at once; "": say nothing */
     size_t count;
     bool reads_first;
@@ -284,8 +284,7 @@ static void test_scripted_peers(void **state)
         {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", FM_OK, 200,
          "ok"},
         {"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok", FM_ECLOSED, 200, "ok"},
-        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", FM_ECLOSED, 200,
-         "ok"},
+        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", FM_ECLOSED, 200, "ok"},
         {"SSH-2.0-OpenSSH\r\n", FM_EMALFORMED, 0, ""},
         {"HTTP/1.1 200", FM_ECLOSED, 0, ""},
         {NULL, FM_ECLOSED, 0, ""},
@@ -412,8 +411,7 @@ static void test_tls(void **state)
     fixture_start(&fixture);
     struct fm_slice body = fm_slice(bytes, sizeof bytes);
     assert_int_equal(tls_call(fixture.port, TLS_FILE("ca.pem"), "localhost", body, 3), FM_OK);
-    assert_int_equal(tls_call(fixture.port, TLS_FILE("ca.pem"), "other.host", body, 1),
-                     FM_EDENIED);
+    assert_int_equal(tls_call(fixture.port, TLS_FILE("ca.pem"), "other.host", body, 1), FM_EDENIED);
     assert_int_equal(tls_call(fixture.port, TLS_FILE("other.pem"), "localhost", body, 1),
                      FM_EDENIED);
     int fd = dial(fixture.port); /* plain text to a TLS port */

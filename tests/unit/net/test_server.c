@@ -145,8 +145,8 @@ static void test_announcing_is_not_holding(void **state)
         fds[i] = open_and_send(&fixture, "POST /echo HTTP/1.1\r\nHost: a\r\n"
                                          "Content-Length: 10485760\r\n\r\nabc");
     usleep(50000);
-    int fd = open_and_send(&fixture,
-                           "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
+    int fd =
+        open_and_send(&fixture, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
     assert_int_equal(read_status(fd), 200);
     close(fd);
     for (size_t i = 0; i < FM_COUNT(fds); i++)
@@ -207,8 +207,8 @@ static void test_body_can_be_taken(void **state)
     struct fixture fixture;
     fixture_init(&fixture);
     fixture_start(&fixture);
-    int fd = open_and_send(&fixture,
-                           "POST /take HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
+    int fd =
+        open_and_send(&fixture, "POST /take HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
     assert_int_equal(read_status(fd), 200);
     assert_true(fm_slice_equal_text(fm_buf_slice(&fixture.taken), "abc"));
     close(fd);
@@ -243,14 +243,16 @@ static void test_refusals(void **state)
         int status;
     } rows[] = {
         {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n"
-         "Transfer-Encoding: chunked\r\n\r\n", 400},
+         "Transfer-Encoding: chunked\r\n\r\n",
+         400},
         {"POST /a/../b HTTP/1.1\r\nHost: a\r\n\r\n", 400},
         {"nonsense\r\n\r\n", 400},
         {"GET / HTTP/3.0\r\nHost: a\r\n\r\n", 505},
         {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501},
         {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n", 413},
         {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n"
-         "Expect: 100-continue\r\n\r\n", 413},
+         "Expect: 100-continue\r\n\r\n",
+         413},
     };
     struct fixture fixture;
     fixture_init(&fixture);
@@ -392,8 +394,8 @@ static void test_timeouts(void **state)
     int silent = dial(fixture.port);
     int head = open_and_send(&fixture, "GET / HTT");
     int preface = open_and_send(&fixture, "PRI * HT");
-    int body = open_and_send(&fixture,
-                             "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab");
+    int body =
+        open_and_send(&fixture, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab");
     int idle = open_and_send(&fixture, GET("/echo"));
     int held = open_and_send(&fixture, GET("/hold"));
     int stream = open_and_send(&fixture, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
@@ -405,7 +407,8 @@ static void test_timeouts(void **state)
     assert_true(peer_closed(idle));
     /* HEADERS that CONTINUATION should follow: no request yet, but no idle connection either. */
     static const uint8_t half[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-                                  "\0\0\0\4\0\0\0\0\0" "\0\0\1\1\0\0\0\0\1\x82";
+                                  "\0\0\0\4\0\0\0\0\0"
+                                  "\0\0\1\1\0\0\0\0\1\x82";
     int half_head = dial(fixture.port);
     assert_true(send_bytes(half_head, fm_slice(half, sizeof half - 1)));
     char frames[256];
@@ -533,8 +536,8 @@ static void test_held_request_is_answered_within_grace(void **state)
     fixture_init(&fixture);
     fixture_start(&fixture);
     int held = open_and_send(&fixture, GET("/hold"));
-    int other = open_and_send(&fixture,
-                              "POST /release HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n");
+    int other =
+        open_and_send(&fixture, "POST /release HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n");
     wait_for(&fixture.held_now, 1);
     usleep(50000); /* the other one's head is read as well by now */
     int stop = open_and_send(&fixture, GET("/stop"));

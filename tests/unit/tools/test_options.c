@@ -28,7 +28,7 @@ static struct seen parse(const char *const *arguments)
         {"colour", OPTION_CHOICE, &seen.colour, "NAME", "", colours},
     };
     const struct options options = {"verb", "WORD", "Does.", "", rows, FM_COUNT(rows), 1, 2};
-    char *argv[16] = {(char *)(uintptr_t)"verb"};
+    char *argv[16] = {(char *)(uintptr_t) "verb"};
     int argc = 1;
 
     for (; *arguments; arguments++)
@@ -94,8 +94,14 @@ static void test_foreign_text_is_made_harmless(void **state)
     check_text("plain", 5, 0, "plain");
     check_text("plain", 5, 8, "plain   ");
     check_text("\033[2Jx\r\n", 7, 0, " [2Jx  ");
-    check_text("\xc2\x9b" "1m", 4, 0, " 1m"); /* CSI as one character of C1 */
-    check_text("a\xff" "b", 3, 0, "a\xef\xbf\xbd" "b");
+    check_text("\xc2\x9b"
+               "1m",
+               4, 0, " 1m"); /* CSI as one character of C1 */
+    check_text("a\xff"
+               "b",
+               3, 0,
+               "a\xef\xbf\xbd"
+               "b");
     check_text("a\0b", 3, 0, "a b");
     check_text("caf\xc3\xa9 au lait", 13, 5, "caf\xc3\xa9\xe2\x80\xa6");
 }

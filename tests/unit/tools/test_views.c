@@ -102,14 +102,16 @@ static void test_json_round_trip(void **state)
     fm_buf_init(&json_again, FM_MIB(1));
     size_t resource_spans = pb_begin(&otlp, 1), resource = pb_begin(&otlp, 1);
     static const char *const values[] = {
-        "0a00",                 /* "" */
-        "0a05c3a922085c",       /* quotes and control characters */
-        "1001",                 /* true */
+        "0a00",                   /* "" */
+        "0a05c3a922085c",         /* quotes and control characters */
+        "1001",                   /* true */
         "18ffffffffffffffffff01", /* -1 */
-        "210000000000000440",   /* 2.5 */
-        "2a060a02100110" "01",  /* [true], with a field nobody knows */
-        "320b0a090a016b12040a0276" "76", /* {"k": "vv"} */
-        "3a03010203",           /* bytes */
+        "210000000000000440",     /* 2.5 */
+        "2a060a02100110"
+        "01", /* [true], with a field nobody knows */
+        "320b0a090a016b12040a0276"
+        "76",         /* {"k": "vv"} */
+        "3a03010203", /* bytes */
     };
     for (size_t i = 0; i < FM_COUNT(values); i++) {
         size_t attribute = pb_begin(&otlp, 1);
@@ -187,8 +189,11 @@ static struct fm_buf in_ascii(struct fm_slice text)
     static const struct {
         const char *glyph;
         char ascii;
-    } glyphs[] = {{"\xe2\x94\x9c", '['}, {"\xe2\x94\x80", '-'}, {"\xe2\x94\xa4", ']'},
-                  {"\xe2\x94\x82", '|'}, {"\xe2\x9c\x96", 'x'}};
+    } glyphs[] = {{"\xe2\x94\x9c", '['},
+                  {"\xe2\x94\x80", '-'},
+                  {"\xe2\x94\xa4", ']'},
+                  {"\xe2\x94\x82", '|'},
+                  {"\xe2\x9c\x96", 'x'}};
     struct fm_buf out;
     fm_buf_init(&out, FM_MIB(1));
     for (size_t i = 0; i < text.len;) {
@@ -234,7 +239,8 @@ static void test_waterfall_of_a_tree(void **state)
         {"0000000000000004", "0000000000000001", "render", 60, 90, 0},
     };
     check_waterfall(spans, FM_COUNT(spans),
-                    HEAD "4 spans, 1 service, 100 ms\n"
+                    HEAD
+                    "4 spans, 1 service, 100 ms\n"
                     "shop     GET /             0 ns [---------------------------]    100 ms\n"
                     "shop      auth          10.0 ms   [-------------]               50.0 ms\n"
                     "shop       SELECT       20.0 ms      [--------]                 30.0 ms "
@@ -250,8 +256,8 @@ static void test_waterfall_shows_what_hangs_on_nothing(void **state)
     };
     check_waterfall(orphan, FM_COUNT(orphan),
                     HEAD "1 span, 1 service, 0 ns\n"
-                    "shop     orphan            0 ns |                                  0 ns"
-                    " (parent missing)\n");
+                         "shop     orphan            0 ns |                                  0 ns"
+                         " (parent missing)\n");
     static const struct made_span circle[] = {
         {"0000000000000001", "0000000000000002", "a", 0, 1, 0},
         {"0000000000000002", "0000000000000001", "b", 0, 1, 0},
