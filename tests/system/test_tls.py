@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import time
 import unittest
+import warnings
 
 from harness import FERMATA, DaemonTest, free_port, request, run_tool, span, wait_for
 from s3_server import make_certificates
@@ -61,6 +62,23 @@ class TlsTest(DaemonTest):
         self.assertIn("HTTP/2 200", done.stdout, done.stderr)
         self.assertIn("grpc-status: 0", done.stdout)
         self.assertEqual(node.span_ids(TRACE), ["eee19b7ec3c1b174"])
+        node.stop()
+
+    def test_versions(self):
+        """TLS 1.3 with mbedtls 3.6 (Debian 13), 1.2 with 2.28 (Debian 12), nothing older."""
+        modern = subprocess.run(["pkg-config", "--atleast-version=3.6", "mbedtls"]).returncode == 0
+        node = self.start()
+        with socket.create_connection(("127.0.0.1", node.ports["http"]), timeout=10) as plain:
+            with self.context().wrap_socket(plain, server_hostname="localhost") as secure:
+                self.assertEqual(secure.version(), "TLSv1.3" if modern else "TLSv1.2")
+        old = self.context()
+        old.set_ciphers("ALL:@SECLEVEL=0")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+        with self.assertRaises((ssl.SSLError, OSError)):
+            with socket.create_connection(("127.0.0.1", node.ports["http"]), timeout=10) as plain:
+                old.wrap_socket(plain, server_hostname="localhost")
         node.stop()
 
     def test_plain_text_on_a_tls_port_is_closed(self):
