@@ -68,6 +68,17 @@ struct block_builder {
 
 /* ---- sort.c ---- */
 
+/* Scratch of arrange_trace; zero-initialised. */
+struct arrange {
+    struct arrange_group *groups; /* owned */
+    const uint8_t **rows;         /* owned */
+    uint32_t capacity;            /* of both */
+};
+/* Reorders the rows of one trace, which come ordered by resource and scope. */
+FM_MUST int arrange_trace(const struct block_builder *builder, struct arrange *arrange,
+                          const uint8_t **rows, uint32_t count);
+void arrange_fini(struct arrange *arrange);
+
 struct sorted_trace {
     uint32_t trace; /* number in builder->traces */
     uint32_t span_count;

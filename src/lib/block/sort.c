@@ -2,7 +2,7 @@
 /* Rows into the order of the file: trace id, resource, scope, arrival.
  *
  * Two stable counting sorts, by group and then by trace, over pointers only; a row is read once, in
- * the order of the memory it lies in.  Resources and scopes are ordered by their first arrival. */
+ * the order of the memory it lies in.  Then each trace's groups are arranged (arrange.c). */
 #include "builder.h"
 
 #include "fermata/hash.h"
@@ -50,6 +50,7 @@ struct sort_work {
     uint64_t *group_start, *trace_start; /* owned; counts, then running positions */
     struct sort_key *keys;               /* owned */
     struct sort_ref *refs;               /* owned */
+    struct arrange arrange;
 };
 
 static void sort_work_fini(struct sort_work *work)
@@ -60,6 +61,7 @@ static void sort_work_fini(struct sort_work *work)
     free(fm_take(work->trace_start));
     free(fm_take(work->keys));
     free(fm_take(work->refs));
+    arrange_fini(&work->arrange);
 }
 
 static int sort_work_init(struct sort_work *work, const struct block_builder *builder)
@@ -145,7 +147,7 @@ static int sort_drop_repeats(const struct block_builder *builder, struct nested 
 }
 
 /* After the scatter trace_start[i] is the end of trace i. */
-static int sort_collect(const struct block_builder *builder, const struct sort_work *work,
+static int sort_collect(const struct block_builder *builder, struct sort_work *work,
                         struct nested *nested, struct sorted *sorted)
 {
     uint64_t from = 0, to = 0;
@@ -155,6 +157,8 @@ static int sort_collect(const struct block_builder *builder, const struct sort_w
         if (!count)
             continue;
         int rc = sort_drop_repeats(builder, nested, sorted->rows + from, &count);
+        if (rc == FM_OK)
+            rc = arrange_trace(builder, &work->arrange, sorted->rows + from, count);
         if (rc < 0)
             return rc;
         if (to != from)

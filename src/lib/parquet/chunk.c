@@ -590,7 +590,7 @@ static int chunk_compress_page(struct pq_chunk *chunk, const struct chunk_page *
     head += 4; /* its length in front */
     if (body.len - head < CHUNK_ALONE_MIN)
         head = body.len;
-    int rc = pq_press_encode(chunk->press, chunk->shared_encoder, fm_slice(body.ptr, head), packed);
+    int rc = pq_press_encode(chunk->press, fm_slice(body.ptr, head), packed);
     if (rc < 0 || head == body.len)
         return rc;
     return chunk_compress(chunk, fm_slice(body.ptr + head, body.len - head), packed);

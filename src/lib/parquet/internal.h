@@ -61,15 +61,15 @@ FM_MUST int pq_delta_i64(struct fm_slice input, int64_t *target, uint32_t count,
 
 #define PQ_PRESS_MEMOS 4u
 struct pq_press {
-    struct fm_buf body, packed; /* of the page at hand */
+    struct codec_encoder *encoder; /* owned; for what is copied many times */
+    struct fm_buf body, packed;    /* of the page at hand */
     struct {
         struct fm_buf plain, packed;
     } memos[PQ_PRESS_MEMOS]; /* levels that were compressed last */
     unsigned memo_next;
 };
 /* Appends levels compressed, if possible as it was done before. */
-FM_MUST int pq_press_encode(struct pq_press *press, struct codec_encoder *encoder,
-                            struct fm_slice levels, struct fm_buf *packed);
+FM_MUST int pq_press_encode(struct pq_press *press, struct fm_slice levels, struct fm_buf *packed);
 
 /* ---- chunk.c: a column chunk while it is written ---- */
 

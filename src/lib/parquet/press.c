@@ -10,6 +10,10 @@
 
 #include <stdlib.h>
 
+/* Of ZSTD, for what is compressed once and copied many times.  Measured on a block: 3 to 5 saves
+ * 0.2 bytes a span and costs 6 % of finishing it, 7 saves 0.4 more and costs 12 % more. */
+#define PRESS_LEVEL 5
+
 int pq_press_new(struct pq_press **ret_press)
 {
     struct pq_press *press = calloc(1, sizeof *press);
@@ -21,6 +25,11 @@ int pq_press_new(struct pq_press **ret_press)
         fm_buf_init(&press->memos[i].plain, SIZE_MAX / 2);
         fm_buf_init(&press->memos[i].packed, SIZE_MAX / 2);
     }
+    int rc = codec_encoder_new(&press->encoder, CODEC_ZSTD, PRESS_LEVEL);
+    if (rc < 0) {
+        (void)pq_press_free(press);
+        return rc;
+    }
     *ret_press = press;
     return FM_OK;
 }
@@ -29,6 +38,7 @@ struct pq_press *pq_press_free(struct pq_press *press)
 {
     if (!press)
         return NULL;
+    (void)codec_encoder_free(press->encoder);
     fm_buf_fini(&press->body);
     fm_buf_fini(&press->packed);
     for (unsigned i = 0; i < PQ_PRESS_MEMOS; i++) {
@@ -39,8 +49,7 @@ struct pq_press *pq_press_free(struct pq_press *press)
     return NULL;
 }
 
-int pq_press_encode(struct pq_press *press, struct codec_encoder *encoder, struct fm_slice levels,
-                    struct fm_buf *packed)
+int pq_press_encode(struct pq_press *press, struct fm_slice levels, struct fm_buf *packed)
 {
     unsigned at = 0;
     while (at < PQ_PRESS_MEMOS && !fm_slice_equal(fm_buf_slice(&press->memos[at].plain), levels))
@@ -51,7 +60,7 @@ int pq_press_encode(struct pq_press *press, struct codec_encoder *encoder, struc
         struct fm_buf *plain = &press->memos[at].plain, *memo = &press->memos[at].packed;
         fm_buf_reset(plain);
         fm_buf_reset(memo);
-        int rc = codec_encode(encoder, levels, memo, &len);
+        int rc = codec_encode(press->encoder, levels, memo, &len);
         if (rc < 0)
             return rc;
         fm_buf_put_slice(plain, levels);
