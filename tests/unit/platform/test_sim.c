@@ -485,7 +485,7 @@ static void test_write_faults(void **state)
     sim_fault_at(world.sim, SIM_WRITE_ENOSPC, 2, false);
     assert_ok(ops->write(file, 0, slices, 2, &why));
     assert_int_equal(ops->write(file, 8, slices, 2, &why), FM_ENOSPACE);
-    assert_non_null(strstr(why.text, "/work/f"));
+    assert_non_null(strstr(why.text, "/data/f"));
     assert_ok(ops->size(file, &size));
     assert_int_equal(size, 12);
     world_expect_content(&world, "f", "012345670123");

@@ -23,7 +23,7 @@ static inline void world_open_sim(struct world *world, uint64_t seed)
     *world = (struct world){0};
     assert_ok(sim_new(&world->sim, seed));
     world->platform = sim_platform(world->sim);
-    snprintf(world->root, sizeof world->root, "/work");
+    snprintf(world->root, sizeof world->root, "/data");
     assert_ok(pf_make_path(world->platform, world->root, NULL));
 }
 
