@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Full and failing disks: a clear, retryable refusal, nothing acknowledged lost, recovery by itself."""
 import os
+import pathlib
+import signal
 import subprocess
 import unittest
 
@@ -138,8 +140,13 @@ class SyncFailureTest(DaemonTest):
             if daemon.send(request([span(trace_id, "0000000000000001")]))[0] == 200:
                 acked.append(trace_id)
         self.assertGreater(len(acked), 30)
-        subprocess.run(["pkill", "-KILL", "-P", str(daemon.process.pid)], check=False)
-        daemon.kill()
+        tracer = daemon.process.pid
+        children = pathlib.Path(f"/proc/{tracer}/task/{tracer}/children").read_text().split()
+        self.assertTrue(children)
+        for child in map(int, children):
+            os.kill(child, signal.SIGKILL)
+        daemon.process.wait(10)  # strace ends with its tracee
+        daemon.process = None
         daemon.start()
         for trace_id in acked:
             self.assertEqual(daemon.span_ids(trace_id), ["0000000000000001"], trace_id)
