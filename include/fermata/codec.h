@@ -41,6 +41,10 @@ FM_DEFINE_AUTO(codec_decoder)
 FM_MUST int codec_decoder_decode(struct codec_decoder *decoder, struct fm_slice input,
                                  uint8_t *target, size_t target_len);
 
+/* The first frame of a ZSTD text that may hold several: its bytes, and those it says to decode to.
+ * FM_NONE: not to be seen without decoding. */
+FM_MUST int codec_zstd_frame(struct fm_slice input, size_t *ret_len, size_t *ret_plain_len);
+
 /* Reusable compressor (contexts are dear); not shared between threads. */
 struct codec_encoder;
 FM_MUST int codec_encoder_new(struct codec_encoder **ret_encoder, enum codec codec, int level);

@@ -100,9 +100,8 @@ FM_MUST int pq_writer_finish(struct pq_writer *writer, uint64_t *ret_size, uint3
 /* ---- schema ---- */
 
 struct pq_leaf {
-    char *path; /* names joined by '.', without the root's */
-    uint8_t type, rep_max, def_max;
-    uint8_t repetition; /* of the leaf itself */
+    char *path;                                 /* names joined by '.', without the root's */
+    uint8_t type, rep_max, def_max, repetition; /* repetition: of the leaf itself */
     int8_t converted;
     uint8_t codec; /* enum codec; reading only */
 };
@@ -137,8 +136,9 @@ size_t pq_file_memory(const struct pq_file *file); /* bytes held, for caches */
 
 /* One decoded page.  Arrays belong to the column and live until its next call. */
 struct pq_page {
-    const uint8_t *rep; /* entry_count levels; NULL if rep_max is 0 */
-    const uint8_t *def; /* NULL if def_max is 0 */
+    const uint8_t *rep;              /* entry_count levels; NULL if rep_max is 0 */
+    const uint8_t *def;              /* NULL if def_max is 0 */
+    uint64_t rep_number, def_number; /* of a memo: equal and not 0, the levels are equal */
     uint32_t entry_count;
     uint32_t value_count; /* entries with def == def_max */
     uint32_t row_count;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* parquet_put - writing column chunks in bulk: what the calls of parquet.h cost too much for. */
+/* parquet_put - column chunks in bulk: what the calls of parquet.h alone cost too much for. */
 #ifndef FERMATA_PARQUET_PUT_H
 #define FERMATA_PARQUET_PUT_H
 
@@ -12,6 +12,18 @@ struct pq_press;
 FM_MUST int pq_press_new(struct pq_press **ret_press);
 struct pq_press *pq_press_free(struct pq_press *press);
 void pq_chunk_share_press(struct pq_chunk *chunk, struct pq_press *press);
+
+/* Columns that one thread reads page by page in turn may share what is the same in them: siblings
+ * repeat the bytes of their levels.  Borrowed until the column is freed. */
+struct pq_memo;
+FM_MUST int pq_memo_new(struct pq_memo **ret_memo);
+struct pq_memo *pq_memo_free(struct pq_memo *memo);
+FM_DEFINE_AUTO(pq_memo)
+void pq_column_share_memo(struct pq_column *column, struct pq_memo *memo);
+
+/* count entries at once, levels as rep << 4 | def: all nulls, or all zeros of four bytes. */
+void pq_put_null_levels(struct pq_chunk *chunk, const uint8_t *levels, uint32_t count);
+void pq_put_zero_levels(struct pq_chunk *chunk, const uint8_t *levels, uint32_t count);
 
 /* Many entries without a call each; the chunk gets no other put while its cursor is open.
  * level: rep << 4 | def; value: 4 or 8 bytes as in memory, booleans 1, an index 4, nulls nothing.

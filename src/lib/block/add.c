@@ -158,7 +158,7 @@ static int builder_put_array(struct block_builder *builder, struct fm_buf *targe
 {
     size_t start = target->len;
     struct fm_slice rest = array;
-    struct walk_field field;
+    struct walk_field field = {0};
     uint64_t count = 0;
     enum value_kind common = VALUE_NONE;
     struct value value;
@@ -236,7 +236,7 @@ static int pair_read(struct fm_slice pair, struct fm_slice *ret_key, struct fm_s
 {
     if (FM_LIKELY(pair_read_short(pair, ret_key, ret_value)))
         return FM_OK;
-    struct walk_field field;
+    struct walk_field field = {0};
     int rc;
     *ret_key = *ret_value = FM_SLICE("");
     while ((rc = walk_next(&pair, &field)) == FM_OK) {
@@ -251,6 +251,7 @@ static int pair_read(struct fm_slice pair, struct fm_slice *ret_key, struct fm_s
 static inline void builder_begin_list(struct block_builder *builder, struct attribute_list *list)
 {
     builder->pair_count = 0;
+    builder->last_key = 0;
     fm_buf_reset(&list->shape);
     fm_buf_reset(&list->values);
 }
@@ -266,17 +267,12 @@ static int builder_settle(struct block_builder *builder, struct attribute_list *
     for (unsigned i = 0; i < count; i++) {
         const struct attribute_pair *pair = &builder->pairs[i];
         unsigned kind = ROW_STRING;
-        uint32_t number = builder_string_hashed(builder, pair->key, pair->key_hash);
-        if (number == INTERN_NONE)
-            return builder->pool.rc;
-        if (number > ROW_KEY_MAX)
-            return FM_ELIMIT;
         int rc = pair->is_text
                      ? builder_put_string(builder, &list->values, pair->value, pair->text_hash)
                      : builder_put_value(builder, &list->values, pair->value, &kind);
         if (rc < 0)
             return rc;
-        uint32_t member = number << ROW_KIND_BITS | kind;
+        uint32_t member = pair->key << ROW_KIND_BITS | kind;
         uint8_t *room = builder_room(&list->shape, sizeof member);
         if (!room)
             return FM_ENOMEM;
@@ -284,6 +280,22 @@ static int builder_settle(struct block_builder *builder, struct attribute_list *
         list->shape.len += sizeof member;
     }
     return list->values.failed ? FM_ENOMEM : FM_OK;
+}
+
+/* Keys come in the same order again and again: the one that followed the last time is tried first.
+ * INTERN_NONE: see pool->rc. */
+static inline uint32_t builder_key(struct block_builder *builder, struct fm_slice key)
+{
+    uint32_t *after = &builder->key_after[builder->last_key % BUILDER_KEYS];
+    if (FM_UNLIKELY(!intern_is(&builder->strings, *after, key)))
+        *after = builder_string(builder, key);
+    uint32_t number = builder->last_key = *after;
+    if (FM_UNLIKELY(number > ROW_KEY_MAX)) {
+        builder->last_key = *after = 0;
+        builder->pool.rc = number == INTERN_NONE ? builder->pool.rc : FM_ELIMIT;
+        return INTERN_NONE;
+    }
+    return number;
 }
 
 /* Hashes are taken as the bytes come by, and the slots asked for, long before they are needed. */
@@ -296,12 +308,14 @@ static inline int builder_add_attribute(struct block_builder *builder, struct at
             return rc;
     }
     struct attribute_pair *pair = &builder->pairs[builder->pair_count];
-    struct fm_slice value;
-    int rc = pair_read(bytes, &pair->key, &value);
+    struct fm_slice key, value;
+    int rc = pair_read(bytes, &key, &value);
     if (rc < 0)
         return rc;
+    pair->key = builder_key(builder, key);
+    if (FM_UNLIKELY(pair->key == INTERN_NONE))
+        return builder->pool.rc;
     builder->pair_count++;
-    pair->key_hash = intern_hash(&builder->strings, pair->key);
     /* A short string: tag, length, bytes to the end. */
     pair->is_text = value.len >= 2 && value.ptr[0] == PAIR_TEXT && value.ptr[1] == value.len - 2;
     pair->value = value;
@@ -335,7 +349,7 @@ static int builder_put_list(struct block_builder *builder, struct attribute_list
 static int builder_add_resource(struct block_builder *builder, struct fm_slice resource,
                                 uint32_t *ret_number)
 {
-    struct walk_field field;
+    struct walk_field field = {0};
     uint32_t dropped = 0;
     int rc;
     builder_begin_list(builder, &builder->list);
@@ -361,7 +375,7 @@ static int builder_add_resource(struct block_builder *builder, struct fm_slice r
 static int builder_add_scope(struct block_builder *builder, struct fm_slice scope,
                              uint32_t *ret_number)
 {
-    struct walk_field field;
+    struct walk_field field = {0};
     struct fm_slice name = FM_SLICE(""), version = FM_SLICE("");
     uint32_t dropped = 0;
     int rc;
@@ -404,7 +418,7 @@ struct span_fields {
 
 static int span_read_status(struct span_fields *span, struct fm_slice status)
 {
-    struct walk_field field;
+    struct walk_field field = {0};
     int rc;
     while ((rc = walk_next(&status, &field)) == FM_OK) {
         if (field.tag == STATUS_MESSAGE)
@@ -422,7 +436,7 @@ static void span_keep_piece(struct block_builder *builder, const struct walk_fie
 
 static int span_read(struct block_builder *builder, struct fm_slice bytes, struct span_fields *span)
 {
-    struct walk_field field;
+    struct walk_field field = {0};
     int rc;
     while ((rc = walk_next(&bytes, &field)) == FM_OK) {
         switch (field.tag) {
@@ -490,7 +504,7 @@ static int builder_put_event(struct block_builder *builder, const struct span_fi
                              struct fm_slice event)
 {
     struct fm_buf *row = &builder->row;
-    struct walk_field field;
+    struct walk_field field = {0};
     struct fm_slice name = FM_SLICE("");
     uint64_t time_ns = 0;
     uint32_t dropped = 0;
@@ -519,7 +533,7 @@ static int builder_put_event(struct block_builder *builder, const struct span_fi
 static int builder_put_link(struct block_builder *builder, struct fm_slice link)
 {
     struct fm_buf *row = &builder->row;
-    struct walk_field field;
+    struct walk_field field = {0};
     struct fm_slice trace = FM_SLICE(""), span = FM_SLICE(""), state = FM_SLICE("");
     uint32_t dropped = 0;
     int rc;
@@ -556,7 +570,7 @@ static int builder_put_pieces(struct block_builder *builder, const struct span_f
         return FM_OK;
     builder_put_number(&builder->row, count);
     for (size_t at = 0; at < builder->pieces.len; at += sizeof(struct walk_field)) {
-        struct walk_field field;
+        struct walk_field field = {0};
         memcpy(&field, builder->pieces.ptr + at, sizeof field);
         if (field.tag != tag)
             continue;
@@ -685,7 +699,7 @@ static int builder_add_scope_spans(struct block_builder *builder, uint32_t resou
                                    struct fm_slice scope_spans)
 {
     struct fm_slice rest = scope_spans, scope = {0};
-    struct walk_field field;
+    struct walk_field field = {0};
     uint32_t numbers[2] = {resource, 0};
     int rc = FM_OK;
     /* Canonical: it is there at most once, and nearly always in front of its spans. */
@@ -713,7 +727,7 @@ static int builder_add_scope_spans(struct block_builder *builder, uint32_t resou
 static int builder_add_resource_spans(struct block_builder *builder, struct fm_slice spans)
 {
     struct fm_slice rest = spans, resource = {0};
-    struct walk_field field;
+    struct walk_field field = {0};
     uint32_t number;
     int rc = FM_OK;
     while (!resource.ptr && (rc = walk_next(&rest, &field)) == FM_OK)
@@ -733,7 +747,7 @@ int block_builder_add(struct block_builder *builder, struct fm_slice otlp, struc
     struct heap_mark mark = heap_mark(&builder->rows);
     uint64_t span_count = builder->span_count;
     struct fm_slice rest = otlp;
-    struct walk_field field;
+    struct walk_field field = {0};
     int rc = FM_OK;
     builder->pool.rc = FM_OK;
     while (rc == FM_OK && (rc = walk_next(&rest, &field)) == FM_OK)

@@ -8,6 +8,8 @@
 
 #include <stdlib.h>
 
+#define ARRANGE_FEW 16u /* groups that are sorted without qsort */
+
 /* Rows of one resource and scope, side by side. */
 struct arrange_group {
     uint32_t resource_spans; /* of all groups of its resource in the trace */
@@ -28,6 +30,17 @@ static int arrange_compare(const void *left, const void *right)
     if (a->count != b->count)
         return a->count > b->count ? 1 : -1;
     return a->scope < b->scope ? -1 : a->scope > b->scope;
+}
+
+static void arrange_sort_few(struct arrange_group *groups, uint32_t count)
+{
+    for (uint32_t i = 1; i < count; i++) {
+        struct arrange_group group = groups[i];
+        uint32_t at = i;
+        for (; at && arrange_compare(&group, &groups[at - 1]) < 0; at--)
+            groups[at] = groups[at - 1];
+        groups[at] = group;
+    }
 }
 
 /* The rows come ordered by resource, then scope.  Returns how many groups there are. */
@@ -78,7 +91,10 @@ int arrange_trace(const struct block_builder *builder, struct arrange *arrange,
     if (found < 2)
         return FM_OK;
     arrange_sum_resources(arrange->groups, found);
-    qsort(arrange->groups, found, sizeof *arrange->groups, arrange_compare);
+    if (found > ARRANGE_FEW)
+        qsort(arrange->groups, found, sizeof *arrange->groups, arrange_compare);
+    else
+        arrange_sort_few(arrange->groups, found);
     memcpy(arrange->rows, rows, count * sizeof *rows);
     for (uint32_t i = 0; i < found; i++) {
         const struct arrange_group *group = &arrange->groups[i];

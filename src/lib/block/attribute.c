@@ -10,11 +10,46 @@
 
 #include <stdlib.h>
 
+/* Strings lie where they were when they first came: each is a miss of the cache.  They are copied
+ * many at once, asked for some steps ahead. */
+void emit_dictionary_flush(struct emit *emit, struct emit_column *column)
+{
+    const struct intern *strings = &emit->builder->strings;
+    const uint32_t *added = column->added;
+    uint32_t count = column->added_count;
+    for (uint32_t i = 0; i < count; i++) {
+        if (i + 2 * EMIT_PREFETCH < count)
+            __builtin_prefetch(&strings->entries[added[i + 2 * EMIT_PREFETCH]]);
+        if (i + EMIT_PREFETCH < count)
+            __builtin_prefetch(strings->entries[added[i + EMIT_PREFETCH]].ptr);
+        (void)pq_dictionary_add(column->chunk, intern_get(strings, added[i]));
+    }
+    column->added_count = 0;
+}
+
 uint32_t emit_dictionary_add(struct emit *emit, struct emit_column *column, uint32_t string)
 {
-    uint32_t index = pq_dictionary_add(column->chunk, intern_get(&emit->builder->strings, string));
-    column->map[string] = index + 1;
-    return index;
+    if (!column->map) {
+        /* Most columns never see a string. */
+        column->map = calloc(emit->builder->strings.count, sizeof *column->map);
+        if (!column->map) {
+            emit->rc = FM_ENOMEM;
+            return 0;
+        }
+    }
+    if (column->added_count == column->added_cap) {
+        uint32_t cap = FM_MAX(column->added_cap * 2, 64u);
+        uint32_t *added = realloc(column->added, cap * sizeof *added);
+        if (!added) {
+            emit->rc = FM_ENOMEM;
+            return 0;
+        }
+        column->added = added;
+        column->added_cap = cap;
+    }
+    column->added[column->added_count++] = string;
+    column->map[string] = ++column->dictionary_count;
+    return column->dictionary_count - 1;
 }
 
 static const uint8_t *emit_scalar(struct emit *emit, unsigned first, unsigned rep, unsigned kind,
@@ -104,21 +139,13 @@ static inline void emit_fill(uint8_t *target, uint8_t byte, uint32_t count)
     memcpy(target + 8, &word, 8);
 }
 
-/* A scalar behind its cursor's values; its level was entered as that of a null. */
+/* A scalar that is no text behind its cursor's values; its level was entered as that of a null. */
 static inline const uint8_t *emit_plain_value(struct emit *emit, unsigned kind, uint32_t at,
                                               const uint8_t *ptr)
 {
     struct pq_cursor *cursor = &emit->cursors[ATTRIBUTE_STRING + kind];
     uint64_t number;
     cursor->level[at]++;
-    if (FM_LIKELY(kind == ROW_STRING)) {
-        struct emit_column *column = &emit->columns[emit->cursors_first + ATTRIBUTE_STRING];
-        ptr = row_get(ptr, &number);
-        uint32_t index = emit_dictionary_index(emit, column, (uint32_t)number);
-        memcpy(cursor->value, &index, sizeof index);
-        cursor->value += sizeof index;
-        return ptr;
-    }
     if (kind == ROW_BOOL) {
         *cursor->value++ = *ptr != 0;
         return ptr + 1;
@@ -135,6 +162,12 @@ static inline const uint8_t *emit_plain_value(struct emit *emit, unsigned kind, 
     return ptr;
 }
 
+static inline uint8_t *emit_put_index(uint8_t *target, uint32_t index)
+{
+    memcpy(target, &index, sizeof index);
+    return target + sizeof index;
+}
+
 /* Attributes of which all are scalars: all seven leaves get nulls at once, and what has a value is
  * lifted to one. */
 static const uint8_t *emit_plain_attributes(struct emit *emit, unsigned rep, unsigned level,
@@ -148,6 +181,7 @@ static const uint8_t *emit_plain_attributes(struct emit *emit, unsigned rep, uns
     struct pq_cursor *cursors = emit->cursors;
     struct fm_slice members = intern_get(&emit->builder->shapes, shape);
     struct emit_column *keys = &emit->columns[emit->cursors_first + ATTRIBUTE_KEY];
+    struct emit_column *texts = &emit->columns[emit->cursors_first + ATTRIBUTE_STRING];
     for (unsigned i = 0; i < ATTRIBUTE_LEAVES; i++) {
         if (!pq_cursor_room(&cursors[i], count, (size_t)count * sizes[i]))
             return emit_skip_values(emit, shape, ptr); /* the chunk remembers */
@@ -156,19 +190,29 @@ static const uint8_t *emit_plain_attributes(struct emit *emit, unsigned rep, uns
     }
     emit_fill(cursors[ATTRIBUTE_IS_ARRAY].value, 0, count);
     cursors[ATTRIBUTE_IS_ARRAY].value += count;
+    /* Where keys and texts go is kept out of memory that the stores might change. */
+    uint8_t *key_at = cursors[ATTRIBUTE_KEY].value, *text_at = cursors[ATTRIBUTE_STRING].value;
+    uint8_t *text_level = cursors[ATTRIBUTE_STRING].level;
     uint32_t done = 0;
     for (size_t at = 0; at < members.len; at += 4) {
-        uint32_t member = builder_load_u32(members.ptr + at);
+        uint32_t member = builder_load_u32(members.ptr + at), text;
         unsigned kind = member & ((1u << ROW_KIND_BITS) - 1);
         if (FM_UNLIKELY(emit_is_static(owner, member))) {
             ptr = row_skip_value(ptr, kind);
             continue;
         }
-        uint32_t key = emit_dictionary_index(emit, keys, member >> ROW_KIND_BITS);
-        memcpy(cursors[ATTRIBUTE_KEY].value, &key, sizeof key);
-        cursors[ATTRIBUTE_KEY].value += sizeof key;
-        ptr = emit_plain_value(emit, kind, done++, ptr);
+        key_at = emit_put_index(key_at, emit_dictionary_index(emit, keys, member >> ROW_KIND_BITS));
+        if (FM_LIKELY(kind == ROW_STRING)) {
+            ptr = row_get_u32(ptr, &text);
+            text_at = emit_put_index(text_at, emit_dictionary_index(emit, texts, text));
+            text_level[done]++;
+        } else {
+            ptr = emit_plain_value(emit, kind, done, ptr);
+        }
+        done++;
     }
+    cursors[ATTRIBUTE_KEY].value = key_at;
+    cursors[ATTRIBUTE_STRING].value = text_at;
     for (unsigned i = 0; i < ATTRIBUTE_LEAVES; i++)
         cursors[i].level += count;
     return ptr;

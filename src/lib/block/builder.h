@@ -37,12 +37,13 @@ struct attribute_list {
 
 /* An attribute between its reading and the interning of its texts. */
 struct attribute_pair {
-    struct fm_slice key;
     struct fm_slice value; /* the text, else the AnyValue */
-    uint32_t key_hash, text_hash;
+    uint32_t key;          /* number of the string */
+    uint32_t text_hash;
     bool is_text;
 };
 #define BUILDER_PAIR_MAX 32
+#define BUILDER_KEYS     1024u
 
 struct block_builder {
     struct block_options options;
@@ -64,6 +65,8 @@ struct block_builder {
     struct fm_buf text;          /* repaired strings, JSON of values */
     struct attribute_pair pairs[BUILDER_PAIR_MAX];
     unsigned pair_count;
+    uint32_t last_key;                /* of the list at hand, 0 at its start */
+    uint32_t key_after[BUILDER_KEYS]; /* by the last key's low bits: the one that came next */
 };
 
 /* ---- sort.c ---- */

@@ -152,18 +152,27 @@ static void emit_scope_group(struct emit *emit, const struct sorted_trace *trace
 static void emit_number_trace(struct emit *emit, const struct sorted_trace *trace)
 {
     struct nested *nested = emit->nested;
-    struct emit_walk walk = emit_walk_begin(emit, trace);
+    const uint8_t *const *rows = emit->sorted->rows + trace->first;
     if (nested_reserve(nested, trace->span_count) < 0) {
         emit->rc = FM_ENOMEM;
         nested->span_count = 0;
         return;
     }
-    for (uint32_t i = 0; emit_walk_next(emit, &walk); i++) {
+    for (uint32_t i = 0; i < trace->span_count; i++) {
         struct nested_span *span = &nested->spans[i];
-        span->id = fm_load_le64(walk.row.id);
-        span->is_root = !walk.row.parent;
-        span->parent = walk.row.parent ? fm_load_le64(walk.row.parent) : 0;
-        span->kind = (uint64_t)walk.row.kind < 255 ? (uint8_t)walk.row.kind : 255;
+        const uint8_t *id, *parent;
+        unsigned kind;
+        if (trace->first + i + EMIT_PREFETCH < emit->sorted->span_count)
+            __builtin_prefetch(rows[i + EMIT_PREFETCH]);
+        if (FM_UNLIKELY(!row_read_ids(rows[i], &id, &parent, &kind))) {
+            struct row row;
+            row_read(rows[i], emit->builder->base_ns, &row);
+            kind = (unsigned)FM_MIN((uint64_t)row.kind, UINT64_C(255));
+        }
+        span->id = fm_load_le64(id);
+        span->is_root = !parent;
+        span->parent = parent ? fm_load_le64(parent) : 0;
+        span->kind = (uint8_t)kind;
         (void)nested_enter(nested, i);
     }
     (void)nested_number(nested);
@@ -205,44 +214,60 @@ static void emit_span_attribute_group(struct emit *emit, const struct sorted_tra
     }
 }
 
-/* Spans in a row that have nothing in the leaves first to last. */
-struct emit_run {
-    unsigned first, last;
-    unsigned rep;
-    uint32_t count;
-};
-
-static inline void emit_run_flush(struct emit *emit, struct emit_run *run)
+static void emit_run_flush(struct emit *emit, struct emit_run *run)
 {
-    if (run->count)
-        emit_attributes_close(emit);
-    if (run->count)
-        for (unsigned leaf = run->first; leaf <= run->last; leaf++)
-            pq_put_nulls(emit->columns[leaf].chunk, run->rep, LEVEL_SPAN, run->count);
+    if (!run->count)
+        return;
+    emit_attributes_close(emit);
+    for (unsigned leaf = run->first; leaf <= run->last; leaf++)
+        pq_put_null_levels(emit->columns[leaf].chunk, run->levels, run->count);
+    if (run->dropped)
+        pq_put_zero_levels(emit->columns[run->dropped].chunk, run->levels, run->count);
     run->count = 0;
+}
+
+static struct emit_run *emit_run_begin(struct emit *emit, unsigned which, unsigned first,
+                                       unsigned last, unsigned dropped)
+{
+    struct emit_run *run = &emit->runs[which];
+    run->first = first;
+    run->last = last;
+    run->dropped = dropped;
+    return run;
 }
 
 static inline void emit_run_add(struct emit *emit, struct emit_run *run, unsigned rep)
 {
-    if (rep != run->rep)
+    if (FM_UNLIKELY(run->count == EMIT_RUN_MAX))
         emit_run_flush(emit, run);
-    run->rep = rep;
-    run->count++;
+    run->levels[run->count++] = (uint8_t)(rep << 4 | LEVEL_SPAN);
+}
+
+/* Nulls for one span, whose count of what was dropped is written by the caller. */
+static void emit_run_skip(struct emit *emit, struct emit_run *run, unsigned rep)
+{
+    emit_attributes_close(emit);
+    for (unsigned leaf = run->first; leaf <= run->last; leaf++)
+        emit_null(emit, leaf, rep, LEVEL_SPAN);
 }
 
 static void emit_event_group(struct emit *emit, const struct sorted_trace *trace)
 {
     struct emit_walk walk = emit_walk_begin(emit, trace);
-    struct emit_run run = {.first = LEAF_EVENT_TIME, .last = LEAF_EVENT_DROPPED};
+    struct emit_run *run =
+        emit_run_begin(emit, 0, LEAF_EVENT_TIME, LEAF_EVENT_DROPPED, LEAF_SPAN_EVENTS_DROPPED);
     unsigned mark;
     while (emit_walk_marked(emit, &walk, MARK_EVENTS | MARK_DROPPED, &mark)) {
-        emit_i32(emit, LEAF_SPAN_EVENTS_DROPPED, walk.rep,
-                 mark & MARK_DROPPED ? (int32_t)walk.row.dropped_events : 0);
-        if (!(mark & MARK_EVENTS)) {
-            emit_run_add(emit, &run, walk.rep);
+        if (!(mark & (MARK_EVENTS | MARK_DROPPED))) {
+            emit_run_add(emit, run, walk.rep);
             continue;
         }
-        emit_run_flush(emit, &run);
+        emit_run_flush(emit, run);
+        emit_i32(emit, LEAF_SPAN_EVENTS_DROPPED, walk.rep, (int32_t)walk.row.dropped_events);
+        if (!(mark & MARK_EVENTS)) {
+            emit_run_skip(emit, run, walk.rep);
+            continue;
+        }
         uint32_t count;
         const uint8_t *ptr = row_get_u32(walk.row.tail, &count);
         emit->census->event_count += count;
@@ -261,7 +286,6 @@ static void emit_event_group(struct emit *emit, const struct sorted_trace *trace
             emit_i32(emit, LEAF_EVENT_DROPPED, rep, (int32_t)dropped);
         }
     }
-    emit_run_flush(emit, &run);
 }
 
 const uint8_t *emit_links_of(const struct emit *emit, const struct row *row)
@@ -298,16 +322,20 @@ const uint8_t *emit_read_link(const uint8_t *ptr, struct emit_link *ret_link)
 static void emit_link_group(struct emit *emit, const struct sorted_trace *trace)
 {
     struct emit_walk walk = emit_walk_begin(emit, trace);
-    struct emit_run run = {.first = LEAF_LINK_TRACE, .last = LEAF_LINK_DROPPED};
+    struct emit_run *run =
+        emit_run_begin(emit, 0, LEAF_LINK_TRACE, LEAF_LINK_DROPPED, LEAF_SPAN_LINKS_DROPPED);
     unsigned mark;
     while (emit_walk_marked(emit, &walk, MARK_LINKS | MARK_DROPPED, &mark)) {
-        emit_i32(emit, LEAF_SPAN_LINKS_DROPPED, walk.rep,
-                 mark & MARK_DROPPED ? (int32_t)walk.row.dropped_links : 0);
-        if (!(mark & MARK_LINKS)) {
-            emit_run_add(emit, &run, walk.rep);
+        if (!(mark & (MARK_LINKS | MARK_DROPPED))) {
+            emit_run_add(emit, run, walk.rep);
             continue;
         }
-        emit_run_flush(emit, &run);
+        emit_run_flush(emit, run);
+        emit_i32(emit, LEAF_SPAN_LINKS_DROPPED, walk.rep, (int32_t)walk.row.dropped_links);
+        if (!(mark & MARK_LINKS)) {
+            emit_run_skip(emit, run, walk.rep);
+            continue;
+        }
         const uint8_t *ptr = emit_links_of(emit, &walk.row);
         uint32_t count;
         ptr = row_get_u32(ptr, &count);
@@ -324,7 +352,6 @@ static void emit_link_group(struct emit *emit, const struct sorted_trace *trace)
             emit_i32(emit, LEAF_LINK_DROPPED, rep, (int32_t)link.dropped);
         }
     }
-    emit_run_flush(emit, &run);
 }
 
 /* The span's own columns, which some attribute of its shape has. */
@@ -358,20 +385,18 @@ static void emit_statics(struct emit *emit, const struct emit_walk *walk)
 static void emit_static_group(struct emit *emit, const struct sorted_trace *trace)
 {
     struct emit_walk walk = emit_walk_begin(emit, trace);
-    struct emit_run run = {.first = LEAF_SPAN_STATIC, .last = LEAF_HTTP_STATUS};
-    struct emit_run dedicated = {.first = LEAF_SPAN_DEDICATED, .last = LEAF_COUNT - 1};
+    struct emit_run *run = emit_run_begin(emit, 0, LEAF_SPAN_STATIC, LEAF_HTTP_STATUS, 0);
+    struct emit_run *dedicated = emit_run_begin(emit, 1, LEAF_SPAN_DEDICATED, LEAF_COUNT - 1, 0);
     unsigned mark;
     while (emit_walk_marked(emit, &walk, MARK_STATIC, &mark)) {
-        emit_run_add(emit, &dedicated, walk.rep);
+        emit_run_add(emit, dedicated, walk.rep);
         if (!(mark & MARK_STATIC)) {
-            emit_run_add(emit, &run, walk.rep);
+            emit_run_add(emit, run, walk.rep);
             continue;
         }
-        emit_run_flush(emit, &run);
+        emit_run_flush(emit, run);
         emit_statics(emit, &walk);
     }
-    emit_run_flush(emit, &run);
-    emit_run_flush(emit, &dedicated);
 }
 
 /* ---- driving ---- */
@@ -390,12 +415,18 @@ static const struct emit_group {
     {LEAF_SPAN_STATIC, LEAF_COUNT, emit_static_group},
 };
 
+static void emit_column_fini(struct emit_column *column)
+{
+    pq_chunk_free(column->chunk);
+    free(column->map);
+    free(column->added);
+    *column = (struct emit_column){0};
+}
+
 static void emit_columns_free(struct emit *emit)
 {
-    for (unsigned leaf = 0; leaf < LEAF_COUNT; leaf++) {
-        emit->columns[leaf].chunk = pq_chunk_free(emit->columns[leaf].chunk);
-        free(fm_take(emit->columns[leaf].map));
-    }
+    for (unsigned leaf = 0; leaf < LEAF_COUNT; leaf++)
+        emit_column_fini(&emit->columns[leaf]);
 }
 
 /* What would only grow, or stay as it is, by compression. */
@@ -408,12 +439,10 @@ static bool emit_is_dense(unsigned leaf)
 static enum emit_effort emit_effort_of(unsigned leaf)
 {
     switch (leaf) {
-    case LEAF_SPAN_ATTRIBUTES + ATTRIBUTE_KEY:
     case LEAF_RESOURCE_ATTRIBUTES + ATTRIBUTE_STRING:
         return EFFORT_FULL;
     case LEAF_SPAN_ATTRIBUTES + ATTRIBUTE_STRING:
     case LEAF_SPAN_ATTRIBUTES + ATTRIBUTE_INT:
-    case LEAF_SPAN_START:
         return EFFORT_HALF;
     default:
         return EFFORT_LEAST;
@@ -445,11 +474,7 @@ static int emit_columns_new(struct emit *emit, const struct emit_group *group)
         if (choice.codec == options->codec)
             pq_chunk_share_encoder(column->chunk, emit->encoders[effort]);
         pq_chunk_share_press(column->chunk, emit->press);
-        if (choice.encoding != PQ_RLE_DICTIONARY)
-            continue;
-        column->map = calloc(emit->builder->strings.count, sizeof *column->map);
-        if (!column->map)
-            return FM_ENOMEM;
+        column->has_dictionary = choice.encoding == PQ_RLE_DICTIONARY;
     }
     return FM_OK;
 }
@@ -468,16 +493,21 @@ static int emit_group_write(struct emit *emit, const struct emit_group *group, u
         span_count += trace->span_count;
         if (span_count < emit->builder->options.page_span_target && i + 1 < count)
             continue;
+        for (unsigned run = 0; run < EMIT_RUNS; run++)
+            emit_run_flush(emit, &emit->runs[run]);
         emit_attributes_close(emit);
-        for (unsigned leaf = group->first; leaf < group->end; leaf++)
+        for (unsigned leaf = group->first; leaf < group->end; leaf++) {
+            emit_dictionary_flush(emit, &emit->columns[leaf]);
             pq_chunk_cut(emit->columns[leaf].chunk, row_count);
+        }
         row_count = 0;
         span_count = 0;
     }
     for (unsigned leaf = group->first; rc == FM_OK && leaf < group->end; leaf++) {
+        if (emit->columns[leaf].has_dictionary) /* more effort gains nothing in it */
+            pq_chunk_share_encoder(emit->columns[leaf].chunk, emit->encoders[EFFORT_LEAST]);
         rc = pq_writer_append(writer, emit->columns[leaf].chunk);
-        emit->columns[leaf].chunk = pq_chunk_free(emit->columns[leaf].chunk);
-        free(fm_take(emit->columns[leaf].map));
+        emit_column_fini(&emit->columns[leaf]);
     }
     return rc;
 }

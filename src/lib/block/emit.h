@@ -9,7 +9,11 @@
 
 struct emit_column {
     struct pq_chunk *chunk; /* owned */
-    uint32_t *map; /* owned; number of a string -> index in the dictionary + 1; NULL: none */
+    bool has_dictionary;
+    uint32_t *map;   /* owned; number of a string -> index in the dictionary + 1; NULL: none yet */
+    uint32_t *added; /* owned; numbers of strings that are to be put into the dictionary next */
+    uint32_t added_count, added_cap;
+    uint32_t dictionary_count; /* with these */
 };
 
 struct emit_service {
@@ -40,6 +44,17 @@ enum emit_mark {
     MARK_STATIC = 32,  /* some attribute has a column of its own */
 };
 
+#define EMIT_RUN_MAX 256u
+#define EMIT_RUNS    2u
+
+/* Spans in a row that have nothing in the leaves first to last, and nothing dropped, if counted. */
+struct emit_run {
+    unsigned first, last;
+    unsigned dropped; /* the leaf of the count of what was dropped; 0: none */
+    uint32_t count;
+    uint8_t levels[EMIT_RUN_MAX]; /* of the nulls */
+};
+
 struct emit {
     const struct block_builder *builder;
     const struct sorted *sorted;
@@ -53,6 +68,7 @@ struct emit {
     uint8_t *marks;                             /* owned; enum emit_mark by place in sorted->rows */
     struct pq_cursor cursors[ATTRIBUTE_LEAVES]; /* of the seven leaves at cursors_first */
     unsigned cursors_first;                     /* 0: not open */
+    struct emit_run runs[EMIT_RUNS];            /* empty when pages are cut */
     int rc;
     /* Facts of traces: */
     uint32_t *resource_service;    /* owned; by number of a resource: its service.name */
@@ -69,16 +85,18 @@ enum { LEVEL_RESOURCE = 1, LEVEL_SCOPE = 2, LEVEL_SPAN = 3, LEVEL_PIECE = 4 };
 /* ---- attribute.c: values and lists of attributes ---- */
 
 uint32_t emit_dictionary_add(struct emit *emit, struct emit_column *column, uint32_t string);
+/* Puts what was added into the chunk's dictionary, before its page is cut. */
+void emit_dictionary_flush(struct emit *emit, struct emit_column *column);
 static inline uint32_t emit_dictionary_index(struct emit *emit, struct emit_column *column,
                                              uint32_t string)
 {
-    uint32_t index = column->map[string];
+    uint32_t index = FM_LIKELY(column->map) ? column->map[string] : 0;
     return FM_LIKELY(index) ? index - 1 : emit_dictionary_add(emit, column, string);
 }
 static inline void emit_string(struct emit *emit, unsigned leaf, unsigned rep, uint32_t string)
 {
     struct emit_column *column = &emit->columns[leaf];
-    if (column->map)
+    if (column->has_dictionary)
         pq_put_index(column->chunk, rep, emit_dictionary_index(emit, column, string));
     else
         pq_put_bytes(column->chunk, rep, intern_get(&emit->builder->strings, string));

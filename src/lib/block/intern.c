@@ -122,23 +122,6 @@ uint32_t intern_hash(const struct intern *intern, struct fm_slice bytes)
     return (uint32_t)fm_hash64(bytes, intern->seed);
 }
 
-/* memcmp without a call for the short texts that most are. */
-static inline bool intern_equal(const uint8_t *a, const uint8_t *b, size_t len)
-{
-    if (len > 16)
-        return memcmp(a, b, len) == 0;
-    if (len >= 8)
-        return ((fm_load_le64(a) ^ fm_load_le64(b)) |
-                (fm_load_le64(a + len - 8) ^ fm_load_le64(b + len - 8))) == 0;
-    if (len >= 4)
-        return ((fm_load_le32(a) ^ fm_load_le32(b)) |
-                (fm_load_le32(a + len - 4) ^ fm_load_le32(b + len - 4))) == 0;
-    for (size_t i = 0; i < len; i++)
-        if (a[i] != b[i])
-            return false;
-    return true;
-}
-
 uint32_t intern_find(const struct intern *intern, struct fm_slice bytes, uint32_t hash)
 {
     if (FM_UNLIKELY(!intern->slot_count))

@@ -7,6 +7,7 @@
 #define BLOCK_INTERN_H
 
 #include "fermata/base.h"
+#include "fermata/bytes.h"
 
 /* What a builder may hold.  Failures stick in rc: FM_ENOMEM, or FM_ELIMIT at the limit. */
 struct pool {
@@ -64,6 +65,33 @@ uint32_t intern_hash(const struct intern *intern, struct fm_slice bytes);
 /* The number if known, else INTERN_NONE. */
 uint32_t intern_find(const struct intern *intern, struct fm_slice bytes, uint32_t hash);
 uint32_t intern_add(struct intern *intern, struct fm_slice bytes, uint32_t hash);
+/* memcmp without a call for the short texts that most are. */
+static inline bool intern_equal(const uint8_t *a, const uint8_t *b, size_t len)
+{
+    if (len > 32)
+        return memcmp(a, b, len) == 0;
+    if (len > 16)
+        return ((fm_load_le64(a) ^ fm_load_le64(b)) | (fm_load_le64(a + 8) ^ fm_load_le64(b + 8)) |
+                (fm_load_le64(a + len - 16) ^ fm_load_le64(b + len - 16)) |
+                (fm_load_le64(a + len - 8) ^ fm_load_le64(b + len - 8))) == 0;
+    if (len >= 8)
+        return ((fm_load_le64(a) ^ fm_load_le64(b)) |
+                (fm_load_le64(a + len - 8) ^ fm_load_le64(b + len - 8))) == 0;
+    if (len >= 4)
+        return ((fm_load_le32(a) ^ fm_load_le32(b)) |
+                (fm_load_le32(a + len - 4) ^ fm_load_le32(b + len - 4))) == 0;
+    for (size_t i = 0; i < len; i++)
+        if (a[i] != b[i])
+            return false;
+    return true;
+}
+/* Whether the text of number, which is known, is this. */
+static inline bool intern_is(const struct intern *intern, uint32_t number, struct fm_slice bytes)
+{
+    const struct intern_entry *entry = &intern->entries[number];
+    return entry->len == bytes.len && intern_equal(entry->ptr, bytes.ptr, bytes.len);
+}
+
 /* Hints that a text with this hash will be looked for.  Two steps: the second
  * waits for the memory that the first one asked for. */
 static inline void intern_prefetch(const struct intern *intern, uint32_t hash)

@@ -135,6 +135,17 @@ static inline const uint8_t *row_read_place(const uint8_t *ptr, uint32_t *ret_tr
     (void)row_get_u32(ptr, ret_group);
     return end;
 }
+/* Only what the nested set needs.  False: the kind is not at hand, read the whole row. */
+static inline bool row_read_ids(const uint8_t *ptr, const uint8_t **ret_id,
+                                const uint8_t **ret_parent, unsigned *ret_kind)
+{
+    uint64_t len;
+    ptr = row_get(ptr, &len);
+    *ret_id = ptr + 2;
+    *ret_parent = *ptr & ROW_PARENT ? ptr + 10 : NULL;
+    *ret_kind = ptr[1] & 15;
+    return !(*ptr & ROW_ODD);
+}
 void row_read(const uint8_t *ptr, uint64_t base_ns, struct row *ret_row);
 
 #endif

@@ -255,6 +255,7 @@ enum pq_encoding schema_v4_encoding(enum schema_leaf leaf)
     case LEAF_TRACE_START:
     case LEAF_TRACE_END:
     case LEAF_TRACE_DURATION:
+    case LEAF_SPAN_START:
     case LEAF_SPAN_DURATION:
     case LEAF_SPAN_KIND:
     case LEAF_SPAN_PARENT_LEFT:
@@ -272,7 +273,6 @@ enum pq_encoding schema_v4_encoding(enum schema_leaf leaf)
     case LEAF_SPAN_EVENTS_DROPPED:
     case LEAF_LINK_DROPPED:
     case LEAF_SPAN_LINKS_DROPPED:
-    case LEAF_SPAN_START:
     case LEAF_HTTP_STATUS:
         return PQ_PLAIN;
     default:

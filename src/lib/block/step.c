@@ -8,6 +8,7 @@
 
 #define STATUS_ERROR   2
 #define STEP_NAMES_MAX FM_MIB(64)
+#define STEP_FEW       16u /* services of a trace that are sorted without qsort */
 
 static const uint8_t step_leaves[] = {
     LEAF_TRACE_ID,         LEAF_TRACE_ID_TEXT, LEAF_TRACE_START, LEAF_TRACE_END,
@@ -102,12 +103,25 @@ static int services_add(struct verify *verify, struct verify_services *services,
     return FM_OK;
 }
 
+static void services_sort_few(struct verify_service *rows, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        struct verify_service row = rows[i];
+        size_t at = i;
+        for (; at && step_compare_service(&row, &rows[at - 1]) < 0; at--)
+            rows[at] = rows[at - 1];
+        rows[at] = row;
+    }
+}
+
 /* Sorted by name, one row a name. */
 static void services_merge(struct verify_services *services)
 {
     size_t kept = 0;
-    if (services->count > 1)
+    if (services->count > STEP_FEW)
         qsort(services->rows, services->count, sizeof *services->rows, step_compare_service);
+    else
+        services_sort_few(services->rows, services->count);
     for (size_t i = 0; i < services->count; i++) {
         struct verify_service *row = &services->rows[i];
         if (kept && fm_slice_equal(services->rows[kept - 1].name, row->name)) {
@@ -160,34 +174,94 @@ struct step_times {
     uint64_t start_ns, end_ns;
 };
 
+/* What the columns say of one span. */
+struct step_fields {
+    struct fm_slice id, parent;
+    int64_t kind, status;
+    uint64_t start_ns, duration_ns;
+    int32_t numbers[3]; /* left, right, the parent's left */
+};
+
+static const uint8_t step_span_leaves[] = {
+    LEAF_SPAN_ID,   LEAF_SPAN_PARENT, LEAF_SPAN_PARENT_LEFT, LEAF_SPAN_LEFT,   LEAF_SPAN_RIGHT,
+    LEAF_SPAN_KIND, LEAF_SPAN_START,  LEAF_SPAN_DURATION,    LEAF_SPAN_STATUS,
+};
+
+/* How many spans ahead have all their values in the pages at hand, none of them null: there an
+ * entry's place is its value's. */
+static uint32_t step_dense(const struct verify *verify)
+{
+    uint32_t left = UINT32_MAX;
+    for (size_t i = 0; i < FM_COUNT(step_span_leaves); i++) {
+        const struct verify_column *column = &verify->columns[step_span_leaves[i]];
+        bool is_dense = column->entry < column->page.entry_count && !column->page.indexes &&
+                        column->page.value_count == column->page.entry_count;
+        left = FM_MIN(left, is_dense ? column->page.entry_count - column->entry : 0);
+    }
+    return left;
+}
+
+/* The types are those of the schema: block_open has compared them. */
+static void step_read_dense(struct verify *verify, struct step_fields *fields)
+{
+    struct verify_column *columns = verify->columns;
+    fields->id = columns[LEAF_SPAN_ID].page.bytes[columns[LEAF_SPAN_ID].value];
+    fields->parent = columns[LEAF_SPAN_PARENT].page.bytes[columns[LEAF_SPAN_PARENT].value];
+    fields->kind = columns[LEAF_SPAN_KIND].page.i64[columns[LEAF_SPAN_KIND].value];
+    fields->status = columns[LEAF_SPAN_STATUS].page.i64[columns[LEAF_SPAN_STATUS].value];
+    fields->start_ns = (uint64_t)columns[LEAF_SPAN_START].page.i64[columns[LEAF_SPAN_START].value];
+    fields->duration_ns =
+        (uint64_t)columns[LEAF_SPAN_DURATION].page.i64[columns[LEAF_SPAN_DURATION].value];
+    fields->numbers[0] = columns[LEAF_SPAN_LEFT].page.i32[columns[LEAF_SPAN_LEFT].value];
+    fields->numbers[1] = columns[LEAF_SPAN_RIGHT].page.i32[columns[LEAF_SPAN_RIGHT].value];
+    fields->numbers[2] =
+        columns[LEAF_SPAN_PARENT_LEFT].page.i32[columns[LEAF_SPAN_PARENT_LEFT].value];
+    for (size_t i = 0; i < FM_COUNT(step_span_leaves); i++) {
+        columns[step_span_leaves[i]].entry++;
+        columns[step_span_leaves[i]].value++;
+    }
+    verify->dense_left--;
+}
+
+static int step_read(struct verify *verify, struct step_fields *fields)
+{
+    int64_t numbers[3];
+    if (verify->dense_left || (verify->dense_left = step_dense(verify)) > 0) {
+        step_read_dense(verify, fields);
+        return FM_OK;
+    }
+    STEP_TRY(step_bytes(verify, LEAF_SPAN_ID, &fields->id));
+    STEP_TRY(step_bytes(verify, LEAF_SPAN_PARENT, &fields->parent));
+    STEP_TRY(step_i64(verify, LEAF_SPAN_KIND, &fields->kind));
+    STEP_TRY(step_i64(verify, LEAF_SPAN_STATUS, &fields->status));
+    STEP_TRY(step_u64(verify, LEAF_SPAN_START, &fields->start_ns));
+    STEP_TRY(step_u64(verify, LEAF_SPAN_DURATION, &fields->duration_ns));
+    STEP_TRY(step_i64(verify, LEAF_SPAN_LEFT, &numbers[0]));
+    STEP_TRY(step_i64(verify, LEAF_SPAN_RIGHT, &numbers[1]));
+    STEP_TRY(step_i64(verify, LEAF_SPAN_PARENT_LEFT, &numbers[2]));
+    for (unsigned i = 0; i < 3; i++)
+        fields->numbers[i] = (int32_t)numbers[i];
+    return FM_OK;
+}
+
 /* One span into the nested set; what the file says goes to out's right place for comparing. */
 static int step_span(struct verify *verify, uint32_t index, struct step_times *times,
                      bool *ret_error, int32_t said[3])
 {
     struct nested_span *span = &verify->nested.spans[index];
-    struct fm_slice id, parent;
-    int64_t kind, status, numbers[3];
-    uint64_t start_ns, duration_ns;
-    STEP_TRY(step_bytes(verify, LEAF_SPAN_ID, &id));
-    STEP_TRY(step_bytes(verify, LEAF_SPAN_PARENT, &parent));
-    STEP_TRY(step_i64(verify, LEAF_SPAN_KIND, &kind));
-    STEP_TRY(step_i64(verify, LEAF_SPAN_STATUS, &status));
-    STEP_TRY(step_u64(verify, LEAF_SPAN_START, &start_ns));
-    STEP_TRY(step_u64(verify, LEAF_SPAN_DURATION, &duration_ns));
-    STEP_TRY(step_i64(verify, LEAF_SPAN_LEFT, &numbers[0]));
-    STEP_TRY(step_i64(verify, LEAF_SPAN_RIGHT, &numbers[1]));
-    STEP_TRY(step_i64(verify, LEAF_SPAN_PARENT_LEFT, &numbers[2]));
+    struct step_fields fields;
+    STEP_TRY(step_read(verify, &fields));
+    struct fm_slice id = fields.id, parent = fields.parent;
     if (id.len != 8 || (parent.len != 8 && parent.len != 0))
         return verify_fail(verify, LEAF_SPAN_ID, "a span id has not 8 bytes");
     span->id = fm_load_le64(id.ptr);
     span->is_root = parent.len == 0;
     span->parent = parent.len ? fm_load_le64(parent.ptr) : 0;
-    span->kind = (uint64_t)kind < 255 ? (uint8_t)kind : 255;
-    for (unsigned i = 0; i < 3; i++)
-        said[i] = (int32_t)numbers[i];
-    *ret_error = status == STATUS_ERROR;
+    span->kind = (uint64_t)fields.kind < 255 ? (uint8_t)fields.kind : 255;
+    memcpy(said, fields.numbers, sizeof fields.numbers);
+    *ret_error = fields.status == STATUS_ERROR;
 
-    uint64_t end_ns = start_ns + duration_ns;
+    uint64_t start_ns = fields.start_ns, end_ns = start_ns + fields.duration_ns;
     if (times->start_ns == 0 || (start_ns && start_ns < times->start_ns))
         times->start_ns = start_ns;
     times->end_ns = FM_MAX(times->end_ns, end_ns);
@@ -319,6 +393,7 @@ static int step_run(struct verify *verify, struct step_numbers *said)
 {
     for (size_t i = 0; i < FM_COUNT(step_leaves); i++)
         STEP_TRY(verify_open(verify, step_leaves[i]));
+    verify->dense_left = 0;
     int rc;
     while ((rc = step_peek(verify, LEAF_TRACE_ID)) == FM_OK)
         STEP_TRY(step_trace(verify, said));

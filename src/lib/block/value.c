@@ -15,7 +15,7 @@ int value_read(struct fm_slice any_value, struct value *ret_value)
         [VALUE_BYTES] = PB_BYTES,
     };
     struct value value = {.kind = VALUE_NONE};
-    struct walk_field field;
+    struct walk_field field = {0};
     int rc;
     while ((rc = walk_next(&any_value, &field)) == FM_OK) {
         uint32_t number = field.tag >> 3;

@@ -111,6 +111,27 @@ static void verify_clamp(const uint8_t *source, uint8_t *target, uint32_t count,
         target[i] = FM_MIN(source[i], most);
 }
 
+/* Continues a checksum by levels, at no cost if a sibling has done the same.  level: they are to be
+ * cut down to it; UINT8_MAX: they are as they should be. */
+static uint32_t verify_sum(struct verify *verify, uint32_t before, const uint8_t *levels,
+                           uint32_t count, uint64_t number, uint8_t level)
+{
+    for (unsigned i = 0; number && i < VERIFY_STEPS; i++) {
+        const struct verify_step *known = &verify->steps[i];
+        if (known->number == number && known->before == before && known->level == level)
+            return known->after;
+    }
+    if (level != UINT8_MAX) {
+        verify_clamp(levels, verify->scratch, count, level);
+        levels = verify->scratch;
+    }
+    uint32_t after = fm_crc32c(before, fm_slice(levels, count));
+    if (number)
+        verify->steps[verify->step_next++ % VERIFY_STEPS] =
+            (struct verify_step){number, before, after, level};
+    return after;
+}
+
 /* Continues print with the page's entries cut down to level. */
 static int verify_print(struct verify *verify, const struct pq_page *page, unsigned level,
                         unsigned rep_max, unsigned def_max, struct verify_print *print)
@@ -128,14 +149,13 @@ static int verify_print(struct verify *verify, const struct pq_page *page, unsig
     bool repeats = rep_max > level && memchr(rep, (int)(level + 1), count);
     if (rep_max > level + 1 || repeats) {
         count = verify_cut_levels(page, level, cut_rep, cut_def);
-        rep = cut_rep;
-        def = cut_def;
-    } else if (def_max > level) {
-        verify_clamp(def, cut_def, count, (uint8_t)level);
-        def = cut_def;
+        print->rep = fm_crc32c(print->rep, fm_slice(cut_rep, count));
+        print->def = fm_crc32c(print->def, fm_slice(cut_def, count));
+    } else {
+        print->rep = verify_sum(verify, print->rep, rep, count, page->rep_number, UINT8_MAX);
+        print->def = verify_sum(verify, print->def, def, count, page->def_number,
+                                def_max > level ? (uint8_t)level : UINT8_MAX);
     }
-    print->rep = fm_crc32c(print->rep, fm_slice(rep, count));
-    print->def = fm_crc32c(print->def, fm_slice(def, count));
     print->count += count;
     return FM_OK;
 }
@@ -185,6 +205,8 @@ int verify_open(struct verify *verify, unsigned leaf)
     int rc = pq_column_open(&column->column, verify->block->file, verify->row_group, known->index,
                             verify->why);
     if (rc == FM_OK)
+        pq_column_share_memo(column->column, verify->memo);
+    if (rc == FM_OK)
         rc = pq_column_dictionary(column->column, &column->dictionary, &column->dictionary_count,
                                   verify->why);
     if (rc < 0)
@@ -203,6 +225,8 @@ static int verify_count_page(struct verify *verify, unsigned leaf)
     const struct reader_leaf *known = &verify->block->leaves[leaf];
     if (page->first_row != column->row_count || page->row_count == 0)
         return verify_fail(verify, leaf, "a page does not begin where the last one ended");
+    if (page->indexes && known->type != PQ_BYTE_ARRAY)
+        return verify_fail(verify, leaf, "numbers in a dictionary");
     column->row_count += page->row_count;
     column->value_count += page->value_count;
     int rc = verify_print(verify, page, verify_elements[element].level, known->rep_max,
@@ -238,17 +262,6 @@ int verify_page(struct verify *verify, unsigned leaf)
     return rc < 0 ? rc : FM_END;
 }
 
-/* A column that is only decoded. */
-static int verify_alone(struct verify *verify, unsigned leaf)
-{
-    int rc = verify_open(verify, leaf);
-    while (rc == FM_OK)
-        rc = verify_page(verify, leaf);
-    struct verify_column *column = &verify->columns[leaf];
-    column->column = pq_column_free(column->column);
-    return rc == FM_END ? FM_OK : rc;
-}
-
 /* ---- attributes ---- */
 
 /* Every attribute has a value in exactly one list; only an empty array has none. */
@@ -268,24 +281,6 @@ static int verify_attribute_list(struct verify *verify, unsigned first, bool is_
     return FM_OK;
 }
 
-static int verify_attributes(struct verify *verify, unsigned first)
-{
-    for (unsigned i = 0; i < ATTRIBUTE_LEAVES; i++) {
-        unsigned leaf = first + i;
-        int rc = verify_open(verify, leaf);
-        while (rc == FM_OK && (rc = verify_page(verify, leaf)) == FM_OK) {
-            const struct pq_page *page = &verify->columns[leaf].page;
-            if (i == ATTRIBUTE_IS_ARRAY && !verify->columns[leaf].some)
-                verify->columns[leaf].some =
-                    page->value_count && memchr(page->boolean, 1, page->value_count);
-        }
-        verify->columns[leaf].column = pq_column_free(verify->columns[leaf].column);
-        if (rc < 0)
-            return rc;
-    }
-    return verify_attribute_list(verify, first, verify->block->meta.version == BLOCK_V4);
-}
-
 /* ---- the file ---- */
 
 static bool verify_runs_in_step(unsigned leaf)
@@ -297,27 +292,71 @@ static bool verify_runs_in_step(unsigned leaf)
            leaf == LEAF_SPAN_STATUS;
 }
 
+static bool verify_is_alone(const struct verify *verify, unsigned leaf)
+{
+    return !verify_runs_in_step(leaf) && verify->block->leaves[leaf].index != READER_ABSENT;
+}
+
+/* The next page of a column that is only decoded; behind the last one it is closed. */
+static int verify_next(struct verify *verify, unsigned leaf)
+{
+    struct verify_column *column = &verify->columns[leaf];
+    int rc = verify_page(verify, leaf);
+    if (rc == FM_END)
+        column->column = pq_column_free(column->column);
+    const struct pq_page *page = &column->page;
+    if (rc == FM_OK &&
+        pq_file_leaf(verify->block->file, verify->block->leaves[leaf].index)->type == PQ_BOOLEAN)
+        column->some =
+            column->some || (page->value_count && memchr(page->boolean, 1, page->value_count));
+    return rc;
+}
+
+/* Siblings take turns, page by page, so that what they repeat is fresh in the memo. */
+static int verify_run(struct verify *verify, unsigned first, unsigned end)
+{
+    bool more = true;
+    for (unsigned leaf = first; leaf < end; leaf++) {
+        int rc = verify_is_alone(verify, leaf) ? verify_open(verify, leaf) : FM_OK;
+        if (rc < 0)
+            return rc;
+    }
+    while (more) {
+        more = false;
+        for (unsigned leaf = first; leaf < end; leaf++) {
+            if (!verify_is_alone(verify, leaf) || !verify->columns[leaf].column)
+                continue;
+            int rc = verify_next(verify, leaf);
+            if (rc < 0)
+                return rc;
+            more = true;
+        }
+    }
+    return FM_OK;
+}
+
+static bool verify_is_list(unsigned leaf)
+{
+    return leaf == LEAF_RESOURCE_ATTRIBUTES || leaf == LEAF_SCOPE_ATTRIBUTES ||
+           leaf == LEAF_SPAN_ATTRIBUTES || leaf == LEAF_EVENT_ATTRIBUTES ||
+           leaf == LEAF_LINK_ATTRIBUTES;
+}
+
 static int verify_other_columns(struct verify *verify)
 {
-    static const enum schema_leaf lists[] = {LEAF_RESOURCE_ATTRIBUTES, LEAF_SCOPE_ATTRIBUTES,
-                                             LEAF_SPAN_ATTRIBUTES, LEAF_EVENT_ATTRIBUTES,
-                                             LEAF_LINK_ATTRIBUTES};
-    unsigned leaf_count = LEAF_COUNT + verify->block->dedicated_count;
-    size_t list = 0;
+    unsigned leaf_count = LEAF_COUNT + verify->block->dedicated_count, first = 0;
     int rc = FM_OK;
+    for (size_t run = 0; run <= FM_COUNT(verify_runs) && rc == FM_OK; run++) {
+        unsigned end = run < FM_COUNT(verify_runs) ? verify_runs[run].end : leaf_count;
+        rc = verify_run(verify, first, end);
+        if (rc == FM_OK && verify_is_list(first))
+            rc = verify_attribute_list(verify, first, verify->block->meta.version == BLOCK_V4);
+        first = end;
+    }
     for (unsigned leaf = 0; leaf < leaf_count && rc == FM_OK; leaf++) {
-        if (list < FM_COUNT(lists) && leaf == lists[list]) {
-            rc = verify_attributes(verify, leaf);
-            leaf += ATTRIBUTE_LEAVES - 1;
-            list++;
-            continue;
-        }
-        if (verify_runs_in_step(leaf) || verify->block->leaves[leaf].index == READER_ABSENT)
-            continue;
-        rc = verify_alone(verify, leaf);
         bool is_static =
             (leaf >= LEAF_RESOURCE_STATIC && leaf < LEAF_SCOPE_NAME) || leaf >= LEAF_SPAN_STATIC;
-        if (is_static)
+        if (is_static && verify_is_alone(verify, leaf))
             verify->census->attribute_count += verify->columns[leaf].value_count;
     }
     verify->census->event_count += verify->columns[LEAF_EVENT_TIME].value_count;
@@ -372,6 +411,7 @@ static void verify_fini(struct verify *verify)
     verify_step_fini(verify);
     nested_fini(&verify->nested);
     free(verify->scratch);
+    pq_memo_free(verify->memo);
     free(verify);
 }
 
@@ -401,7 +441,9 @@ int block_verify(struct fm_source data, const struct block_meta *meta,
     verify->census = &census;
     verify->why = why;
     nested_init(&verify->nested);
-    rc = verify_schema(verify);
+    rc = pq_memo_new(&verify->memo);
+    if (rc == FM_OK)
+        rc = verify_schema(verify);
     for (size_t i = 0; rc == FM_OK && i < pq_file_row_group_count(block->file); i++)
         rc = verify_row_group(verify, i);
     if (rc == FM_OK)

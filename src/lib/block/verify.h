@@ -6,6 +6,8 @@
 #include "nested.h"
 #include "reader.h"
 
+#include "fermata/parquet_put.h"
+
 enum verify_element_index {
     VERIFY_TRACE,
     VERIFY_STATS,
@@ -27,6 +29,14 @@ struct verify_print {
     uint32_t rep, def;
     uint64_t count;
 };
+
+/* A checksum that was continued by levels of a memo: siblings take the same step. */
+struct verify_step {
+    uint64_t number; /* of the levels; 0: nothing */
+    uint32_t before, after;
+    uint8_t level; /* they were cut down to */
+};
+#define VERIFY_STEPS 16u
 
 struct verify_column {
     struct pq_column *column; /* owned */
@@ -62,10 +72,14 @@ struct verify {
     bool has_print[VERIFY_ELEMENT_COUNT];
     uint8_t *scratch; /* owned */
     size_t scratch_size;
+    struct pq_memo *memo; /* owned; shared by all columns */
+    struct verify_step steps[VERIFY_STEPS];
+    unsigned step_next;
     /* In step: */
     struct nested nested;
     struct trace_id last_id;
     bool has_last_id;
+    uint32_t dense_left; /* spans ahead whose columns are plain arrays (step.c) */
     struct verify_services said, found;
     struct fm_arena names;
     bool has_names;

@@ -322,8 +322,3 @@ int codec_encode(struct codec_encoder *encoder, struct fm_slice input, struct fm
     *ret_len = len;
     return FM_OK;
 }
-
-uint32_t codec_crc32(uint32_t crc, struct fm_slice bytes)
-{
-    return bytes.len ? (uint32_t)crc32_z(crc, bytes.ptr, bytes.len) : crc;
-}

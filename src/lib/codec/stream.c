@@ -124,6 +124,20 @@ int zstd_inflate(struct fm_slice input, struct fm_buf *target)
     return rc;
 }
 
+int codec_zstd_frame(struct fm_slice input, size_t *ret_len, size_t *ret_plain_len)
+{
+    size_t len = ZSTD_findFrameCompressedSize(input.ptr, input.len);
+    if (ZSTD_isError(len) || len > input.len)
+        return FM_NONE;
+    unsigned long long plain_len = ZSTD_getFrameContentSize(input.ptr, len);
+    if (plain_len == ZSTD_CONTENTSIZE_UNKNOWN || plain_len == ZSTD_CONTENTSIZE_ERROR ||
+        plain_len > SIZE_MAX)
+        return FM_NONE;
+    *ret_len = len;
+    *ret_plain_len = (size_t)plain_len;
+    return FM_OK;
+}
+
 int zstd_decode(ZSTD_DCtx *context, struct fm_slice input, uint8_t *target, size_t target_len)
 {
     size_t len = ZSTD_decompressDCtx(context, target, target_len, input.ptr, input.len);

@@ -245,6 +245,31 @@ void pq_put_nulls(struct pq_chunk *chunk, unsigned rep, unsigned def, uint32_t c
     chunk_put_levels(chunk, rep, def, count);
 }
 
+void pq_put_null_levels(struct pq_chunk *chunk, const uint8_t *levels, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (FM_UNLIKELY((levels[i] & 15) >= chunk->def_max))
+            chunk_fail(chunk, FM_EUSAGE);
+    if (chunk->level_cap - chunk->level_count < count && !chunk_grow_levels(chunk, count))
+        return;
+    memcpy(chunk->levels + chunk->level_count, levels, count);
+    chunk->level_count += count;
+}
+
+void pq_put_zero_levels(struct pq_chunk *chunk, const uint8_t *levels, uint32_t count)
+{
+    uint8_t *target = chunk_put_room(chunk, (size_t)count * 4, PUT_I32);
+    for (uint32_t i = 0; i < count; i++)
+        if (FM_UNLIKELY((levels[i] & 15) != chunk->def_max))
+            chunk_fail(chunk, FM_EUSAGE);
+    if (!target ||
+        (chunk->level_cap - chunk->level_count < count && !chunk_grow_levels(chunk, count)))
+        return;
+    memset(target, 0, (size_t)count * 4);
+    memcpy(chunk->levels + chunk->level_count, levels, count);
+    chunk->level_count += count;
+}
+
 void pq_put_i32(struct pq_chunk *chunk, unsigned rep, int32_t value)
 {
     uint8_t *target = chunk_put_room(chunk, sizeof value, PUT_I32);
@@ -374,9 +399,10 @@ bool pq_cursor_grow(struct pq_cursor *cursor, uint32_t count, size_t len)
 /* ---- the page ---- */
 
 struct chunk_facts {
-    uint32_t row_count;   /* entries with rep 0 */
-    uint32_t value_count; /* entries with def == def_max */
-    bool too_high;        /* a level above its maximum */
+    uint32_t row_count;        /* entries with rep 0 */
+    uint32_t value_count;      /* entries with def == def_max */
+    bool too_high;             /* a level above its maximum */
+    bool knows_rep, knows_all; /* packed levels are at hand: pq_press.last */
 };
 
 #define CHUNK_ONES   UINT64_C(0x0101010101010101)
@@ -428,12 +454,82 @@ static struct chunk_facts chunk_count(const struct pq_chunk *chunk)
     return facts;
 }
 
+/* ---- levels as in the page made last ---- */
+
+/* Whether count levels have the same repetition levels. */
+static bool chunk_same_rep(const uint8_t *a, const uint8_t *b, uint32_t count)
+{
+    const uint64_t high = 240 * CHUNK_ONES;
+    uint32_t i = 0;
+    for (; count - i >= 32; i += 32) {
+        uint64_t differs = (fm_load_le64(a + i) ^ fm_load_le64(b + i)) |
+                           (fm_load_le64(a + i + 8) ^ fm_load_le64(b + i + 8)) |
+                           (fm_load_le64(a + i + 16) ^ fm_load_le64(b + i + 16)) |
+                           (fm_load_le64(a + i + 24) ^ fm_load_le64(b + i + 24));
+        if (differs & high)
+            return false;
+    }
+    for (; i < count; i++)
+        if ((a[i] ^ b[i]) & 240)
+            return false;
+    return true;
+}
+
+/* Siblings repeat the levels of one another: what is known of the last page's holds for these. */
+static void chunk_recall(struct pq_chunk *chunk, struct chunk_facts *facts)
+{
+    const struct pq_press_levels *last = chunk->press ? &chunk->press->last : NULL;
+    uint32_t count = chunk->level_count;
+    *facts = (struct chunk_facts){0};
+    if (last && count && last->plain.len == count && last->page_version == chunk->page_version &&
+        last->rep_max <= chunk->rep_max &&
+        pq_bit_width(last->rep_max) == pq_bit_width(chunk->rep_max)) {
+        facts->knows_all =
+            last->def_max == chunk->def_max && memcmp(last->plain.ptr, chunk->levels, count) == 0;
+        facts->knows_rep =
+            facts->knows_all || chunk_same_rep(last->plain.ptr, chunk->levels, count);
+    }
+    if (facts->knows_all) {
+        facts->row_count = last->row_count;
+        facts->value_count = last->value_count;
+        return;
+    }
+    bool knows_rep = facts->knows_rep;
+    *facts = chunk_count(chunk);
+    facts->knows_rep = knows_rep;
+}
+
+/* What the next chunk may recall. */
+static void chunk_remember(struct pq_chunk *chunk, const struct chunk_facts *facts,
+                           struct fm_slice rep, struct fm_slice def)
+{
+    struct pq_press_levels *last = &chunk->press->last;
+    if (facts->knows_all)
+        return;
+    if (!facts->knows_rep) {
+        fm_buf_reset(&last->rep);
+        fm_buf_put_slice(&last->rep, rep);
+        last->rep_max = chunk->rep_max;
+    }
+    fm_buf_reset(&last->def);
+    fm_buf_put_slice(&last->def, def);
+    fm_buf_reset(&last->plain);
+    fm_buf_put(&last->plain, chunk->levels, chunk->level_count);
+    last->def_max = chunk->def_max;
+    last->page_version = chunk->page_version;
+    last->row_count = facts->row_count;
+    last->value_count = facts->value_count;
+    if (last->rep.failed || last->def.failed || last->plain.failed) {
+        fm_buf_reset(&last->plain);
+        chunk_fail(chunk, FM_ENOMEM);
+    }
+}
+
 static void chunk_encode_indexes(struct pq_chunk *chunk, struct fm_buf *body)
 {
     const uint32_t *indexes = (const uint32_t *)(const void *)chunk->values;
-    uint32_t count = (uint32_t)(chunk->values_len / sizeof *indexes), index_max = 0;
-    for (uint32_t i = 0; i < count; i++)
-        index_max = FM_MAX(index_max, indexes[i]);
+    uint32_t count = (uint32_t)(chunk->values_len / sizeof *indexes);
+    uint32_t index_max = pq_index_max(indexes, count);
     if (count && index_max >= chunk->dictionary_count)
         chunk_fail(chunk, FM_EUSAGE);
     unsigned width = pq_bit_width(index_max);
@@ -579,7 +675,8 @@ static int chunk_note_location(struct pq_chunk *chunk, size_t offset)
 }
 
 /* A v1 page as two frames: the repetition levels, which siblings have in common, are compressed
- * once for all of them.  A page of little else is one frame, and shared as a whole. */
+ * once for all of them.  A page of little else is one frame, and shared as a whole, unless its
+ * levels are compressed already. */
 static int chunk_compress_page(struct pq_chunk *chunk, const struct chunk_page *page,
                                struct fm_slice body, struct fm_buf *packed)
 {
@@ -588,7 +685,9 @@ static int chunk_compress_page(struct pq_chunk *chunk, const struct chunk_page *
         head < CHUNK_SHARED_MIN)
         return chunk_compress(chunk, body, packed);
     head += 4; /* its length in front */
-    if (body.len - head < CHUNK_ALONE_MIN)
+    if (pq_press_knows(chunk->press, body) ||
+        (body.len - head < CHUNK_ALONE_MIN &&
+         !pq_press_knows(chunk->press, fm_slice(body.ptr, head))))
         head = body.len;
     int rc = pq_press_encode(chunk->press, fm_slice(body.ptr, head), packed);
     if (rc < 0 || head == body.len)
@@ -596,12 +695,35 @@ static int chunk_compress_page(struct pq_chunk *chunk, const struct chunk_page *
     return chunk_compress(chunk, fm_slice(body.ptr + head, body.len - head), packed);
 }
 
-/* The open page into body (press), then compressed (packed, press) behind the others. */
-static int chunk_finish_page(struct pq_chunk *chunk, struct chunk_page *page, struct fm_buf *body,
-                             struct fm_buf *packed)
+/* Both kinds of levels, packed again only where they are not those of the last page. */
+static void chunk_put_levels_of_page(struct pq_chunk *chunk, const struct chunk_facts *facts,
+                                     struct chunk_page *page, struct fm_buf *body)
 {
-    page->rep_len = chunk_encode_levels(chunk, body, 4, chunk->rep_max);
-    page->def_len = chunk_encode_levels(chunk, body, 0, chunk->def_max);
+    const struct pq_press_levels *last = chunk->press ? &chunk->press->last : NULL;
+    size_t prefix = chunk->page_version == 1 ? 4 : 0;
+    if (facts->knows_rep) {
+        fm_buf_put_slice(body, fm_buf_slice(&last->rep));
+        page->rep_len = last->rep.len ? (uint32_t)(last->rep.len - prefix) : 0;
+    } else {
+        page->rep_len = chunk_encode_levels(chunk, body, 4, chunk->rep_max);
+    }
+    size_t rep_end = body->len;
+    if (facts->knows_all) {
+        fm_buf_put_slice(body, fm_buf_slice(&last->def));
+        page->def_len = last->def.len ? (uint32_t)(last->def.len - prefix) : 0;
+    } else {
+        page->def_len = chunk_encode_levels(chunk, body, 0, chunk->def_max);
+    }
+    if (last && !body->failed)
+        chunk_remember(chunk, facts, fm_slice(body->ptr, rep_end),
+                       fm_slice(body->ptr + rep_end, body->len - rep_end));
+}
+
+/* The open page into body (press), then compressed (packed, press) behind the others. */
+static int chunk_finish_page(struct pq_chunk *chunk, const struct chunk_facts *facts,
+                             struct chunk_page *page, struct fm_buf *body, struct fm_buf *packed)
+{
+    chunk_put_levels_of_page(chunk, facts, page, body);
     chunk_encode_values(chunk, body);
     if (body->failed)
         return FM_ENOMEM;
@@ -631,7 +753,8 @@ void pq_chunk_cut(struct pq_chunk *chunk, uint32_t rows)
 {
     if (chunk->rc < 0)
         return;
-    struct chunk_facts facts = chunk_count(chunk);
+    struct chunk_facts facts;
+    chunk_recall(chunk, &facts);
     /* A page without rows, or one that starts inside a row, can crash readers: never write it. */
     if (rows == 0 || facts.row_count != rows || chunk->levels[0] >= 16 || facts.too_high) {
         chunk_fail(chunk, FM_EUSAGE);
@@ -647,12 +770,12 @@ void pq_chunk_cut(struct pq_chunk *chunk, uint32_t rows)
     if (chunk->press) {
         fm_buf_reset(&chunk->press->body);
         fm_buf_reset(&chunk->press->packed);
-        rc = chunk_finish_page(chunk, &page, &chunk->press->body, &chunk->press->packed);
+        rc = chunk_finish_page(chunk, &facts, &page, &chunk->press->body, &chunk->press->packed);
     } else {
         struct fm_buf body, packed;
         fm_buf_init(&body, SIZE_MAX / 2);
         fm_buf_init(&packed, SIZE_MAX / 2);
-        rc = chunk_finish_page(chunk, &page, &body, &packed);
+        rc = chunk_finish_page(chunk, &facts, &page, &body, &packed);
         fm_buf_fini(&body);
         fm_buf_fini(&packed);
     }

@@ -8,6 +8,7 @@
  * twice; an offset index fills the same table at once.
  */
 #include "file.h"
+#include "memo.h"
 
 #include "fermata/bytes.h"
 
@@ -44,6 +45,7 @@ struct pq_column {
     uint32_t dictionary_count;
     bool has_dictionary;
 
+    struct pq_memo *memo;          /* borrowed, or NULL */
     struct codec_decoder *decoder; /* owned; made with the first compressed page */
     struct fm_buf body;            /* the decompressed page at body_offset */
     uint64_t body_offset;          /* 0: none */
@@ -102,6 +104,11 @@ struct pq_column *pq_column_free(struct pq_column *column)
     free(column->values);
     free(column);
     return NULL;
+}
+
+void pq_column_share_memo(struct pq_column *column, struct pq_memo *memo)
+{
+    column->memo = memo;
 }
 
 /* len bytes of the file at offset, which are inside the chunk (or the offset index). */
@@ -198,7 +205,9 @@ static int column_inflate(struct pq_column *column, bool compressed, struct fm_s
         return fm_fail(why, FM_ENOMEM, "out of memory");
     enum codec codec = (enum codec)column->chunk->codec;
     int rc = column->decoder ? FM_OK : codec_decoder_new(&column->decoder, codec);
-    if (rc == FM_OK)
+    if (rc == FM_OK && column->memo && codec == CODEC_ZSTD)
+        rc = pq_memo_inflate(column->memo, column->decoder, stored, room, plain_len);
+    else if (rc == FM_OK)
         rc = codec_decoder_decode(column->decoder, stored, room, plain_len);
     if (rc < 0)
         return fm_fail(why, rc, "%zu bytes of %s do not decode to %zu", stored.len,
@@ -409,26 +418,36 @@ static int column_reserve(struct pq_column *column, void **array, size_t *cap, u
 }
 
 /* One kind of levels, checked against their maximum; counts those that are wanted. */
-static int column_levels(struct fm_slice input, uint8_t level_max, uint8_t wanted, uint8_t *target,
-                         uint32_t count, uint32_t *ret_wanted_count)
+static int column_levels(struct pq_column *column, struct fm_slice input,
+                         const struct pq_memo_kind *kind, uint8_t *target,
+                         uint32_t *ret_wanted_count, uint64_t *ret_number)
 {
     bool too_high;
-    int rc = pq_hybrid_levels(input, pq_bit_width(level_max), target, count);
+    struct pq_memo *memo = column->memo;
+    if (memo && pq_memo_find_levels(memo, input, kind, target, ret_wanted_count, ret_number))
+        return FM_OK;
+    int rc = pq_hybrid_levels(input, pq_bit_width(kind->level_max), target, kind->count);
     if (rc < 0)
         return rc;
-    *ret_wanted_count = pq_levels_count(target, count, wanted, level_max, &too_high);
-    return too_high ? FM_EMALFORMED : FM_OK;
+    *ret_wanted_count =
+        pq_levels_count(target, kind->count, kind->wanted, kind->level_max, &too_high);
+    if (too_high)
+        return FM_EMALFORMED;
+    return memo ? pq_memo_keep_levels(memo, input, kind, target, *ret_wanted_count, ret_number)
+                : FM_OK;
 }
 
-static int column_levels_fail(struct fm_why *why, const char *kind, size_t len, uint32_t count,
-                              unsigned level_max)
+static int column_levels_fail(int rc, struct fm_why *why, const char *kind, size_t len,
+                              uint32_t count, unsigned level_max)
 {
+    if (rc == FM_ENOMEM)
+        return fm_fail(why, rc, "out of memory");
     return fm_fail(why, FM_EMALFORMED, "%zu bytes do not hold exactly %u %s levels up to %u", len,
                    count, kind, level_max);
 }
 
 static int column_rep(struct pq_column *column, const struct column_body *body,
-                      uint32_t *ret_row_count, struct fm_why *why)
+                      uint32_t *ret_row_count, uint64_t *ret_number, struct fm_why *why)
 {
     uint32_t count = body->header.entry_count;
     void *levels = column->levels;
@@ -441,9 +460,10 @@ static int column_rep(struct pq_column *column, const struct column_body *body,
         return FM_OK;
     }
     uint8_t rep_max = column->leaf->rep_max;
-    rc = column_levels(body->rep, rep_max, 0, column->levels, count, ret_row_count);
+    const struct pq_memo_kind kind = {count, rep_max, 0};
+    rc = column_levels(column, body->rep, &kind, column->levels, ret_row_count, ret_number);
     if (rc < 0)
-        return column_levels_fail(why, "repetition", body->rep.len, count, rep_max);
+        return column_levels_fail(rc, why, "repetition", body->rep.len, count, rep_max);
     if (column->levels[0] != 0)
         return fm_fail(why, FM_EMALFORMED, "the page starts inside a row");
     return FM_OK;
@@ -479,16 +499,16 @@ static int column_page(struct pq_column *column, const struct column_body *body,
         .value_count = header->entry_count,
         .first_row = column->next.first_row,
     };
-    int rc = column_rep(column, body, &page.row_count, why);
+    int rc = column_rep(column, body, &page.row_count, &page.rep_number, why);
     if (rc < 0)
         return rc;
     page.rep = leaf->rep_max ? column->levels : NULL;
     if (leaf->def_max) {
         uint8_t *def = column->levels + page.entry_count;
-        rc = column_levels(body->def, leaf->def_max, leaf->def_max, def, page.entry_count,
-                           &page.value_count);
+        const struct pq_memo_kind kind = {page.entry_count, leaf->def_max, leaf->def_max};
+        rc = column_levels(column, body->def, &kind, def, &page.value_count, &page.def_number);
         if (rc < 0)
-            return column_levels_fail(why, "definition", body->def.len, page.entry_count,
+            return column_levels_fail(rc, why, "definition", body->def.len, page.entry_count,
                                       leaf->def_max);
         page.def = def;
     }
@@ -688,8 +708,9 @@ static int column_count_rows(struct pq_column *column, struct pq_page_header *re
         return FM_OK;
     }
     rc = column_body(column, &column->next, &body, why);
+    uint64_t number;
     if (rc == FM_OK)
-        rc = column_rep(column, &body, ret_row_count, why);
+        rc = column_rep(column, &body, ret_row_count, &number, why);
     if (rc == FM_OK)
         *ret_header = body.header;
     return rc;

@@ -205,7 +205,19 @@ static inline int delta_miniblock(struct delta_reader *reader, unsigned width, u
     if (width > reader->width_max || bytes > reader->rest.len)
         return FM_EMALFORMED;
     uint64_t value = reader->value;
-    for (uint32_t i = 0; i < n; i++) {
+    uint32_t i = 0;
+    /* With eight bytes behind the miniblock each delta is in the eight that hold its first bit. */
+    if (width && width <= 57 && reader->rest.len - bytes >= 8) {
+        uint64_t mask = (UINT64_C(1) << width) - 1, bit = 0;
+        for (; i < n; i++, bit += width) {
+            value += delta_min + (fm_load_le64(reader->rest.ptr + (bit >> 3)) >> (bit & 7) & mask);
+            if (size == 4)
+                ((int32_t *)target)[i] = (int32_t)(uint32_t)value;
+            else
+                ((int64_t *)target)[i] = (int64_t)value;
+        }
+    }
+    for (; i < n; i++) {
         value += delta_min;
         if (width)
             value += delta_bits(reader->rest.ptr, bytes, (uint64_t)i * width, width);

@@ -7,6 +7,7 @@
  * guide as the bytes of its page with the place of every 16th value, or decompressed for the call.
  */
 #include "file.h"
+#include "memo.h"
 #include "seek.h"
 
 #include "fermata/bytes.h"
@@ -34,7 +35,12 @@ struct pq_guide {
 struct pq_scratch {
     struct fm_buf stored, plain;
     struct codec_decoder *zstd; /* owned; made with the first page that needs it */
-    void *values;               /* owned */
+    struct pq_memo *memo;       /* owned; columns below one list repeat its levels */
+    struct fm_buf rep;          /* packed levels that were searched last, and what was found */
+    uint32_t rep_count, rep_wanted;
+    unsigned rep_width;
+    struct pq_seek_row rep_found;
+    void *values; /* owned */
     size_t value_cap;
     struct guide_dictionary dictionary; /* of the guide at hand, if it keeps none */
 };
@@ -56,6 +62,12 @@ int pq_scratch_new(struct pq_scratch **ret_scratch)
     fm_buf_init(&scratch->stored, SIZE_MAX / 2);
     fm_buf_init(&scratch->plain, SIZE_MAX / 2);
     fm_buf_init(&scratch->dictionary.body, SIZE_MAX / 2);
+    fm_buf_init(&scratch->rep, SIZE_MAX / 2);
+    int rc = pq_memo_new(&scratch->memo);
+    if (rc < 0) {
+        (void)pq_scratch_free(scratch);
+        return rc;
+    }
     *ret_scratch = scratch;
     return FM_OK;
 }
@@ -74,6 +86,8 @@ struct pq_scratch *pq_scratch_free(struct pq_scratch *scratch)
     fm_buf_fini(&scratch->plain);
     guide_dictionary_fini(&scratch->dictionary);
     codec_decoder_free(scratch->zstd);
+    pq_memo_free(scratch->memo);
+    fm_buf_fini(&scratch->rep);
     free(scratch->values);
     free(scratch);
     return NULL;
@@ -159,7 +173,7 @@ static int guide_inflate(const struct pq_guide *guide, struct pq_scratch *scratc
     else if (!scratch->zstd)
         rc = codec_decoder_new(&scratch->zstd, codec);
     if (rc == FM_OK && codec == CODEC_ZSTD)
-        rc = codec_decoder_decode(scratch->zstd, stored, room, plain_len);
+        rc = pq_memo_inflate(scratch->memo, scratch->zstd, stored, room, plain_len);
     if (rc < 0)
         return fm_fail(why, rc, "%zu bytes of %s do not decode to %zu", stored.len,
                        codec_name(codec), plain_len);
@@ -201,8 +215,30 @@ static int guide_body(const struct pq_guide *guide, struct pq_scratch *scratch,
 
 /* ---- the row in its page ---- */
 
-static int guide_rep(const struct pq_guide *guide, const struct pq_place *place, uint64_t row_end,
-                     uint64_t row, struct guide_page *page, struct fm_why *why)
+/* Where the wanted row is.  Siblings have the same levels, and are asked for the same row. */
+static int guide_seek(struct pq_scratch *scratch, struct fm_slice rep, unsigned width,
+                      uint32_t count, uint32_t wanted, struct pq_seek_row *ret_found)
+{
+    if (scratch->rep_count == count && scratch->rep_wanted == wanted &&
+        scratch->rep_width == width && fm_slice_equal(fm_buf_slice(&scratch->rep), rep)) {
+        *ret_found = scratch->rep_found;
+        return FM_OK;
+    }
+    int rc = pq_seek_row(rep, width, count, wanted, ret_found);
+    if (rc < 0)
+        return rc;
+    fm_buf_reset(&scratch->rep);
+    fm_buf_put_slice(&scratch->rep, rep);
+    scratch->rep_count = count;
+    scratch->rep_wanted = wanted;
+    scratch->rep_width = width;
+    scratch->rep_found = *ret_found;
+    return scratch->rep.failed ? FM_ENOMEM : FM_OK;
+}
+
+static int guide_rep(const struct pq_guide *guide, struct pq_scratch *scratch,
+                     const struct pq_place *place, uint64_t row_end, uint64_t row,
+                     struct guide_page *page, struct fm_why *why)
 {
     uint32_t count = page->header.entry_count;
     uint32_t wanted = (uint32_t)FM_MIN(row - place->first_row, (uint64_t)count - 1);
@@ -210,7 +246,9 @@ static int guide_rep(const struct pq_guide *guide, const struct pq_place *place,
     struct pq_seek_row found = {wanted, wanted + 1, count, true};
     int rc = FM_OK;
     if (rep_max)
-        rc = pq_seek_row(page->rep, pq_bit_width(rep_max), count, wanted, &found);
+        rc = guide_seek(scratch, page->rep, pq_bit_width(rep_max), count, wanted, &found);
+    if (rc == FM_ENOMEM)
+        return fm_fail(why, rc, "out of memory");
     if (rc < 0 || !found.starts_row)
         return fm_fail(why, FM_EMALFORMED, "the repetition levels are malformed");
     if (found.row_count != row_end - place->first_row || found.begin >= found.end)
@@ -498,7 +536,7 @@ static int guide_page(const struct pq_guide *guide, uint64_t row, struct pq_scra
     if ((leaf->rep_max != 0) != (page->rep.len != 0) ||
         (leaf->def_max != 0) != (page->def.len != 0))
         return fm_fail(why, FM_EMALFORMED, "repetition or definition levels missing or unexpected");
-    return guide_rep(guide, place, row_end, row, page, why);
+    return guide_rep(guide, scratch, place, row_end, row, page, why);
 }
 
 int pq_guide_row(const struct pq_guide *guide, uint64_t row, struct pq_scratch *scratch,

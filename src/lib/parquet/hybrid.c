@@ -164,6 +164,12 @@ static void hybrid_put_indexes(struct hybrid_put *put, const uint32_t *indexes, 
     unsigned bit_count = 0;
     uint64_t bits = 0;
     hybrid_put_group(put);
+    if (FM_LIKELY(count >= 8 && put->width % 8 == 0 && put->width < 32)) {
+        /* Whole bytes: each store covers what is above the last one; the room has the slack. */
+        for (unsigned i = 0; i < 8; i++, put->at += put->width / 8)
+            fm_store_le32(put->at, indexes[i]);
+        return;
+    }
     for (unsigned i = 0; i < 8; i++) {
         bits |= (i < count ? (uint64_t)indexes[i] : 0) << bit_count;
         bit_count += put->width;
@@ -184,7 +190,10 @@ void pq_hybrid_put_indexes(struct fm_buf *buf, const uint32_t *indexes, uint32_t
         return;
     hybrid_put_init(&put, room, width);
     for (uint32_t i = 0; i < count;) {
-        uint32_t run = hybrid_index_run(indexes + i, count - i);
+        /* A run that counts begins with eight that are alike. */
+        bool alike = count - i < 8 || width == 0 ||
+                     (indexes[i] == indexes[i + 1] && indexes[i] == indexes[i + 7]);
+        uint32_t run = alike ? hybrid_index_run(indexes + i, count - i) : 1;
         if (run >= put.run_min || width == 0) {
             hybrid_put_run(&put, run, indexes[i]);
             i += run;
@@ -342,11 +351,27 @@ int pq_hybrid_levels(struct fm_slice input, unsigned width, uint8_t *target, uin
     return input.len ? FM_EMALFORMED : FM_OK;
 }
 
+/* Whole bytes, as most indexes are written; width is a constant where this is inlined. */
+static inline uint32_t hybrid_unpack_bytes(struct fm_slice groups, unsigned width, uint32_t *target,
+                                           uint32_t count)
+{
+    uint32_t i = 0, step = width / 8;
+    uint32_t mask = (uint32_t)((UINT64_C(1) << width) - 1);
+    size_t fit = groups.len >= 4 ? (groups.len - 4) / step + 1 : 0;
+    for (uint32_t whole = (uint32_t)FM_MIN((size_t)count, fit); i < whole; i++)
+        target[i] = fm_load_le32(groups.ptr + (size_t)i * step) & mask;
+    return i;
+}
+
 static void hybrid_unpack_indexes(struct fm_slice groups, unsigned width, uint32_t *target,
                                   uint32_t count)
 {
     uint64_t mask = (UINT64_C(1) << width) - 1;
-    for (uint32_t i = 0; i < count; i++) {
+    uint32_t i = width == 8    ? hybrid_unpack_bytes(groups, 8, target, count)
+                 : width == 16 ? hybrid_unpack_bytes(groups, 16, target, count)
+                 : width == 24 ? hybrid_unpack_bytes(groups, 24, target, count)
+                               : 0;
+    for (; i < count; i++) {
         uint64_t bit = (uint64_t)i * width;
         size_t at = FM_MIN((size_t)(bit >> 3), groups.len);
         target[i] = (uint32_t)(hybrid_load(groups.ptr + at, groups.len - at) >> (bit & 7) & mask);

@@ -47,6 +47,18 @@ uint32_t pq_levels_count(const uint8_t *levels, uint32_t count, uint8_t wanted, 
 FM_MUST int pq_hybrid_indexes(struct fm_slice input, unsigned width, uint32_t *target,
                               uint32_t count);
 
+/* The largest, 0 of none. */
+static inline uint32_t pq_index_max(const uint32_t *indexes, uint32_t count)
+{
+    uint32_t most[4] = {0}, i = 0; /* four at once: none waits for the one before */
+    for (; count - i >= 4; i += 4)
+        for (unsigned lane = 0; lane < 4; lane++)
+            most[lane] = FM_MAX(most[lane], indexes[i + lane]);
+    for (; i < count; i++)
+        most[0] = FM_MAX(most[0], indexes[i]);
+    return FM_MAX(FM_MAX(most[0], most[1]), FM_MAX(most[2], most[3]));
+}
+
 /* ---- delta.c: DELTA_BINARY_PACKED ---- */
 
 void pq_delta_put_i32(struct fm_buf *buf, const int32_t *values, uint32_t count);
@@ -67,7 +79,15 @@ struct pq_press {
         struct fm_buf plain, packed;
     } memos[PQ_PRESS_MEMOS]; /* levels that were compressed last */
     unsigned memo_next;
+    struct pq_press_levels {    /* of the page made last; plain empty: none */
+        struct fm_buf plain;    /* rep << 4 | def */
+        struct fm_buf rep, def; /* packed, with their lengths in front if the page is v1 */
+        uint8_t rep_max, def_max, page_version;
+        uint32_t row_count, value_count;
+    } last;
 };
+/* Whether compressing these levels costs no more than a copy. */
+bool pq_press_knows(const struct pq_press *press, struct fm_slice levels);
 /* Appends levels compressed, if possible as it was done before. */
 FM_MUST int pq_press_encode(struct pq_press *press, struct fm_slice levels, struct fm_buf *packed);
 

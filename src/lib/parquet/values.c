@@ -35,7 +35,14 @@ static int values_booleans(struct fm_slice input, uint32_t count, uint8_t *targe
 {
     if (input.len != ((size_t)count + 7) / 8)
         return FM_EMALFORMED;
-    for (uint32_t i = 0; i < count; i++)
+    uint32_t i = 0;
+    for (; count - i >= 8; i += 8) { /* a bit to the lowest one of each byte */
+        uint64_t bits = input.ptr[i / 8] * UINT64_C(0x0101010101010101);
+        bits &= UINT64_C(0x8040201008040201);
+        fm_store_le64(target + i,
+                      (bits + UINT64_C(0x7f7f7f7f7f7f7f7f)) >> 7 & UINT64_C(0x0101010101010101));
+    }
+    for (; i < count; i++)
         target[i] = input.ptr[i / 8] >> i % 8 & 1;
     return FM_OK;
 }
@@ -44,7 +51,10 @@ static int values_fixed(struct fm_slice input, uint32_t count, size_t size, void
 {
     if (input.len != count * size)
         return FM_EMALFORMED;
-    if (size == 4) {
+    if (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__) {
+        if (count)
+            memcpy(target, input.ptr, input.len);
+    } else if (size == 4) {
         for (uint32_t i = 0; i < count; i++)
             ((int32_t *)target)[i] = (int32_t)fm_load_le32(input.ptr + i * size);
     } else {
@@ -99,9 +109,7 @@ static int values_indexes(struct fm_slice input, uint32_t count, uint32_t dictio
     int rc = pq_hybrid_indexes(fm_slice(input.ptr + 1, input.len - 1), input.ptr[0], target, count);
     if (rc < 0)
         return rc;
-    uint32_t index_max = 0;
-    for (uint32_t i = 0; i < count; i++)
-        index_max = FM_MAX(index_max, target[i]);
+    uint32_t index_max = pq_index_max(target, count);
     return count && index_max >= dictionary_count ? FM_ECORRUPT : FM_OK;
 }
 

@@ -61,6 +61,51 @@ static void test_crc32_check_value(void **state)
     assert_int_equal(codec_crc32(0, fm_slice(NULL, 0)), 0);
 }
 
+/* Every length around those that the folding works on, at every place in a word. */
+static void test_crc32_of_every_length(void **state)
+{
+    (void)state;
+    uint8_t bytes[700];
+    uint64_t seed = 77;
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(fm_random_next(&seed) >> 56);
+    for (size_t at = 0; at < 9; at++) {
+        uint32_t slow = ~0u;
+        for (size_t len = 0; at + len < sizeof bytes; len++) {
+            struct fm_slice whole = fm_slice(bytes + at, len),
+                            tail = fm_slice(bytes + at + len / 3, len - len / 3);
+            assert_int_equal(codec_crc32(0, whole), ~slow);
+            uint32_t head = codec_crc32(0, fm_slice(bytes + at, len / 3));
+            assert_int_equal(codec_crc32(head, tail), ~slow);
+            slow ^= bytes[at + len];
+            for (int bit = 0; bit < 8; bit++)
+                slow = slow >> 1 ^ (slow & 1 ? 0xedb88320u : 0);
+        }
+    }
+}
+
+static void test_zstd_first_frame(void **state)
+{
+    (void)state;
+    struct fm_buf first = codec_sample(3000), packed;
+    FM_AUTO(codec_encoder) encoder = NULL;
+    size_t len, frame_len, plain_len;
+    fm_buf_init(&packed, FM_MIB(1));
+    assert_ok(codec_encoder_new(&encoder, CODEC_ZSTD, 1));
+    assert_ok(codec_encode(encoder, fm_buf_slice(&first), &packed, &len));
+    size_t first_len = packed.len;
+    assert_ok(codec_encode(encoder, FM_SLICE("and the rest"), &packed, &len));
+    assert_ok(codec_zstd_frame(fm_buf_slice(&packed), &frame_len, &plain_len));
+    assert_int_equal(frame_len, first_len);
+    assert_int_equal(plain_len, first.len);
+    assert_int_equal(codec_zstd_frame(fm_slice(packed.ptr, first_len - 1), &frame_len, &plain_len),
+                     FM_NONE);
+    assert_int_equal(codec_zstd_frame(fm_slice(NULL, 0), &frame_len, &plain_len), FM_NONE);
+    assert_int_equal(codec_zstd_frame(FM_SLICE("no frame"), &frame_len, &plain_len), FM_NONE);
+    fm_buf_fini(&first);
+    fm_buf_fini(&packed);
+}
+
 static void test_decoder_is_reusable(void **state)
 {
     (void)state;
@@ -250,6 +295,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_crc32_check_value),
+        cmocka_unit_test(test_crc32_of_every_length),
+        cmocka_unit_test(test_zstd_first_frame),
         cmocka_unit_test(test_decoder_is_reusable),
         cmocka_unit_test(test_round_trip_all),
         cmocka_unit_test(test_inflate_respects_the_limit_exactly),

@@ -4,13 +4,18 @@
 
 #include "../../../src/lib/parquet/file.h"
 
+#include "fermata/parquet_put.h"
+
 /* Opens and decodes everything; the first failure. */
 static int hostile_read(struct fm_slice bytes, struct fm_why *why)
 {
     const struct pq_limits limits = {
         .footer_bytes_max = FM_MIB(1), .page_bytes_max = FM_MIB(1), .leaf_count_max = 100};
     FM_AUTO(pq_file) file = NULL;
+    FM_AUTO(pq_memo) memo = NULL;
     int rc = pq_file_open(&file, fm_source_memory(&bytes), 0, &limits, why);
+    if (rc == FM_OK)
+        rc = pq_memo_new(&memo);
     if (rc < 0)
         return rc;
     for (size_t g = 0; g < pq_file_row_group_count(file); g++) {
@@ -18,6 +23,8 @@ static int hostile_read(struct fm_slice bytes, struct fm_why *why)
             FM_AUTO(pq_column) column = NULL;
             struct pq_page page;
             rc = pq_column_open(&column, file, g, i, why);
+            if (rc == FM_OK && i % 3)
+                pq_column_share_memo(column, memo);
             if (rc == FM_OK)
                 rc = pq_column_seek(column, 1, why);
             if (rc >= 0)
