@@ -64,6 +64,8 @@ void store_set_observer(struct store *store, const struct store_observer *observ
 struct store_append {       /* owned by the caller, in use until done */
     struct fm_slice tenant; /* valid until done */
     struct fm_buf payload;  /* canonical OTLP; taken over by the store */
+    size_t payload_skip;    /* bytes in front of it that are not part of it */
+    bool keeps_payload;     /* refused: the payload is the caller's again, to be appended later */
     uint32_t span_count;
     const uint64_t *trace_keys; /* copied during the call */
     uint32_t trace_key_count;

@@ -6,15 +6,16 @@
 
 #include <stdint.h>
 
-#define CORPUS_SERVICES    20
-#define CORPUS_INSTANCES   39
-#define CORPUS_SCOPES      5
-#define CORPUS_ROUTES_EACH 9
-#define CORPUS_QUERIES     120
-#define CORPUS_FUNCTIONS   90
-#define CORPUS_USER_AGENTS 52
-#define CORPUS_EXCEPTIONS  8
-#define CORPUS_MESSAGES    16
+#define CORPUS_SERVICES     20
+#define CORPUS_INSTANCES    39
+#define CORPUS_SCOPES       5
+#define CORPUS_ROUTES_EACH  9
+#define CORPUS_QUERIES_EACH 6
+#define CORPUS_QUERIES      (CORPUS_SERVICES * CORPUS_QUERIES_EACH)
+#define CORPUS_FUNCTIONS    90
+#define CORPUS_USER_AGENTS  52
+#define CORPUS_EXCEPTIONS   8
+#define CORPUS_MESSAGES     16
 
 struct corpus_service {
     const char *name, *language;

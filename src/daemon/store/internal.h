@@ -125,6 +125,15 @@ struct block_entry {
 
 enum log_state { LOG_IDLE, LOG_WRITING, LOG_FAILED, LOG_CLOSING, LOG_CLOSED };
 
+static inline struct fm_slice append_payload(const struct store_append *append)
+{
+    FM_ASSERT(append->payload_skip <= append->payload.len);
+    if (!append->payload.len)
+        return (struct fm_slice){0};
+    return fm_slice(append->payload.ptr + append->payload_skip,
+                    append->payload.len - append->payload_skip);
+}
+
 struct log_item {
     struct store_append *append; /* borrowed until done */
     struct tenant *tenant;

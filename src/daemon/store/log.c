@@ -97,7 +97,8 @@ static void log_refuse(struct store *store, struct store_append *append, int rc)
                    : rc == FM_EUNAVAILABLE ? &metrics->refused_pending
                                            : &metrics->refused_other,
                    append->span_count);
-    fm_buf_fini(&append->payload);
+    if (rc == FM_OK || !append->keeps_payload)
+        fm_buf_fini(&append->payload);
     fm_list_append(&store->log.refused, &append->link);
     if (!store->log.refuse_timer_runs) {
         store->log.refuse_timer_runs = true;
@@ -148,7 +149,7 @@ static int log_group_add(struct log_group *group, struct store_append *append,
         memcpy(group->keys + group->key_count, append->trace_keys,
                append->trace_key_count * sizeof *group->keys);
     group->key_count = needed;
-    group->bytes += append->payload.len;
+    group->bytes += append_payload(append).len;
     group->items[group->count++] = (struct log_item){append, tenant};
     append->rc = FM_OK;
     return FM_OK;
@@ -158,11 +159,12 @@ static int log_group_add(struct log_group *group, struct store_append *append,
 static int log_admit(struct store *store, const struct store_append *append)
 {
     const struct log *log = &store->log;
+    size_t payload_len = append_payload(append).len;
     uint64_t head = head_record_bytes(append->trace_key_count + (uint32_t)log->filling->key_count +
                                       (uint32_t)log->writing->key_count);
     if (store->is_closing)
         return FM_ECLOSED;
-    if (append->payload.len > WAL_PAYLOAD_MAX)
+    if (payload_len > WAL_PAYLOAD_MAX)
         return FM_ELIMIT;
     if (log->sm.state == LOG_FAILED)
         return log->writer.rc < 0 ? log->writer.rc : FM_EIO;
@@ -172,8 +174,7 @@ static int log_admit(struct store *store, const struct store_append *append)
         cut_step(store);
         return FM_EUNAVAILABLE;
     }
-    if (log->pending_bytes &&
-        log->pending_bytes + append->payload.len > store->options.pending_bytes_max)
+    if (log->pending_bytes && log->pending_bytes + payload_len > store->options.pending_bytes_max)
         return FM_EUNAVAILABLE;
     if (log->sm.state == LOG_WRITING &&
         pf_now_ns(store->platform) - log->submitted_ns > STORE_STALL_NS)
@@ -185,7 +186,7 @@ void store_append(struct store *store, struct store_append *append)
 {
     struct tenant *tenant;
     fm_list_init(&append->link);
-    if (append->payload.len == 0) {
+    if (append_payload(append).len == 0) {
         log_refuse(store, append, FM_OK); /* nothing to keep is kept */
         return;
     }
@@ -198,7 +199,7 @@ void store_append(struct store *store, struct store_append *append)
         log_refuse(store, append, rc);
         return;
     }
-    store->log.pending_bytes += append->payload.len;
+    store->log.pending_bytes += append_payload(append).len;
     log_step(store);
 }
 
@@ -332,7 +333,8 @@ static void log_answer(struct store *store)
                        append->span_count);
             rc = rc == FM_ENOMEM ? FM_EUNAVAILABLE : rc;
         }
-        fm_buf_fini(&append->payload);
+        if (rc == FM_OK || !append->keeps_payload)
+            fm_buf_fini(&append->payload);
         append->done(append, rc);
     }
     group->count = group->key_count = 0;

@@ -6,10 +6,11 @@
  * at one moment on the loop: a record is in the one or the other, and at worst, when a batch was
  * written twice around a failed sync, in both; the trace drops equal spans.
  *
- * Opened blocks (footer, places of pages, dictionaries) are kept with their entries, 32 MiB in all.
- * A reader that opens one puts it there if nobody was faster; only the loop takes it away, and only
- * from blocks that no snapshot holds.  A block opened while they hold more does without
- * dictionaries.
+ * Blooms and opened blocks (footer, places of pages, dictionaries) are kept with their entries,
+ * 32 MiB in all.  A reader that reads or opens one puts it there if nobody was faster.  A bloom
+ * stays as long as its block, since every query asks it; they are kept as long as those of the
+ * tenant are small.  Only the loop takes an opened block away, and only one that no snapshot holds.
+ * A block opened while they hold more does without dictionaries.
  */
 #include "internal.h"
 
@@ -20,11 +21,23 @@
 #define OPEN_BLOCK_MAX  FM_MIB(16) /* dictionaries of one; about 25 bytes a span */
 #define OPEN_COUNT_MAX  64u
 #define BLOOM_BYTES_MAX FM_MIB(64)
+#define BLOOM_KEPT_MAX  FM_MIB(8) /* of one tenant; a bloom has a byte for every trace or so */
 
-struct block_open {
+struct block_file {
     struct pf_source file;
     struct block *block; /* owned */
     uint64_t bytes;
+};
+
+struct block_bloom {
+    size_t len;
+    uint8_t bytes[];
+};
+
+/* What is kept of a block. */
+struct block_open {
+    _Atomic(struct block_file *) file;   /* owned; set by any reader, cleared only without refs */
+    _Atomic(struct block_bloom *) bloom; /* owned; its only shard; set once */
 };
 
 struct store_snapshot {
@@ -36,65 +49,119 @@ struct store_snapshot {
 
 /* ---- opened blocks ---- */
 
+static struct block_file *block_file_free(struct store *store, struct block_file *file)
+{
+    if (!file)
+        return NULL;
+    atomic_fetch_sub(&store->open_bytes, file->bytes);
+    atomic_fetch_sub(&store->open_count, 1);
+    block_free(file->block);
+    pf_source_close(&file->file);
+    free(file);
+    return NULL;
+}
+
+static struct block_bloom *block_bloom_free(struct store *store, struct block_bloom *bloom)
+{
+    if (!bloom)
+        return NULL;
+    atomic_fetch_sub(&store->open_bytes, bloom->len);
+    free(bloom);
+    return NULL;
+}
+
 struct block_open *block_open_free(struct store *store, struct block_open *open)
 {
     if (!open)
         return NULL;
-    atomic_fetch_sub(&store->open_bytes, open->bytes);
-    atomic_fetch_sub(&store->open_count, 1);
-    block_free(open->block);
-    pf_source_close(&open->file);
+    block_file_free(store, open->file);
+    block_bloom_free(store, open->bloom);
     free(open);
     return NULL;
 }
 
-static int block_open_new(struct store *store, struct block_entry *entry,
-                          struct block_open **ret_open, struct fm_why *why)
+static int block_file_new(struct store *store, struct block_entry *entry,
+                          struct block_file **ret_file, struct fm_why *why)
 {
     struct fm_source data;
     char path[STORE_PATH_BYTES];
-    struct block_open *open = calloc(1, sizeof *open);
-    if (!open)
+    struct block_file *file = calloc(1, sizeof *file);
+    if (!file)
         return fm_fail(why, FM_ENOMEM, "no memory to open a block");
     int len = snprintf(path, sizeof path, "%s/data.parquet", entry->block.path);
     FM_ASSERT(len > 0 && (size_t)len < sizeof path);
-    int rc = pf_source_open(&open->file, store->platform, path, &data, why);
+    int rc = pf_source_open(&file->file, store->platform, path, &data, why);
     if (rc < 0) {
-        free(open);
+        free(file);
         return rc;
     }
-    rc = block_open(&open->block, data, &entry->block.meta, why);
+    rc = block_open(&file->block, data, &entry->block.meta, why);
     if (rc < 0) {
-        pf_source_close(&open->file);
-        free(open);
+        pf_source_close(&file->file);
+        free(file);
         return rc;
     }
     bool has_room = atomic_load(&store->open_bytes) < OPEN_BYTES_MAX;
-    block_prepare(open->block, has_room ? OPEN_BLOCK_MAX : 0);
-    open->bytes = block_memory(open->block) + sizeof *open;
-    atomic_fetch_add(&store->open_bytes, open->bytes);
+    block_prepare(file->block, has_room ? OPEN_BLOCK_MAX : 0);
+    file->bytes = block_memory(file->block) + sizeof *file;
+    atomic_fetch_add(&store->open_bytes, file->bytes);
     atomic_fetch_add(&store->open_count, 1);
-    *ret_open = open;
+    *ret_file = file;
     return FM_OK;
 }
 
-static int block_entry_open(struct store *store, struct block_entry *entry,
-                            struct block_open **ret_open, struct fm_why *why)
+/* What is kept of the block, made if there is nothing yet; NULL: no memory. */
+static struct block_open *block_entry_kept(struct block_entry *entry)
 {
-    struct block_open *opened = atomic_load(&entry->opened), *other = NULL;
+    struct block_open *open = atomic_load(&entry->opened), *other = NULL;
+    if (open)
+        return open;
+    open = calloc(1, sizeof *open);
+    if (!open || atomic_compare_exchange_strong(&entry->opened, &other, open))
+        return open;
+    free(open);
+    return other;
+}
+
+static int block_entry_open(struct store *store, struct block_entry *entry,
+                            struct block_file **ret_file, struct fm_why *why)
+{
+    struct block_open *open = block_entry_kept(entry);
+    if (!open)
+        return fm_fail(why, FM_ENOMEM, "no memory to open a block");
+    struct block_file *file = atomic_load(&open->file), *other = NULL;
     atomic_store(&entry->used_count, atomic_fetch_add(&store->open_clock, 1));
-    metric_add(opened ? &store->metrics.open_hits : &store->metrics.open_misses, 1);
-    if (!opened) {
-        int rc = block_open_new(store, entry, &opened, why);
+    metric_add(file ? &store->metrics.open_hits : &store->metrics.open_misses, 1);
+    if (!file) {
+        int rc = block_file_new(store, entry, &file, why);
         if (rc < 0)
             return rc;
-        if (!atomic_compare_exchange_strong(&entry->opened, &other, opened)) {
-            block_open_free(store, opened);
-            opened = other;
+        if (!atomic_compare_exchange_strong(&open->file, &other, file)) {
+            block_file_free(store, file);
+            file = other;
         }
     }
-    *ret_open = opened;
+    *ret_file = file;
     return FM_OK;
+}
+
+/* Keeps a copy of the bloom, if there is room for those of all the tenant's blocks. */
+static void block_entry_keep_bloom(struct store *store, struct block_entry *entry,
+                                   size_t block_count, struct fm_slice shard)
+{
+    struct block_bloom *other = NULL;
+    if (entry->block.meta.bloom_shard_count != 1 || shard.len > BLOOM_KEPT_MAX / block_count ||
+        atomic_load(&store->open_bytes) + shard.len > OPEN_BYTES_MAX)
+        return;
+    struct block_open *open = block_entry_kept(entry);
+    struct block_bloom *bloom = open ? malloc(sizeof *bloom + shard.len) : NULL;
+    if (!bloom)
+        return; /* it is read again next time */
+    bloom->len = shard.len;
+    memcpy(bloom->bytes, shard.ptr, shard.len);
+    atomic_fetch_add(&store->open_bytes, bloom->len);
+    if (!atomic_compare_exchange_strong(&open->bloom, &other, bloom))
+        block_bloom_free(store, bloom);
 }
 
 /* On the loop: the least recently used go, as far as no snapshot holds them. */
@@ -105,13 +172,15 @@ void block_open_evict(struct store *store)
         struct block_entry *oldest = NULL;
         for (struct fm_link *link = store->blocks.next; link != &store->blocks; link = link->next) {
             struct block_entry *entry = FM_CONTAINER(link, struct block_entry, link);
-            if (entry->refs == 1 && entry->opened &&
+            struct block_open *open = atomic_load(&entry->opened);
+            if (entry->refs == 1 && open && atomic_load(&open->file) &&
                 (!oldest || entry->used_count < oldest->used_count))
                 oldest = entry;
         }
         if (!oldest)
             return;
-        oldest->opened = block_open_free(store, oldest->opened);
+        struct block_open *open = atomic_load(&oldest->opened);
+        open->file = block_file_free(store, open->file);
     }
 }
 
@@ -165,6 +234,7 @@ struct store_snapshot *store_snapshot_free(struct store_snapshot *snapshot)
 
 struct finder {
     struct store *store;
+    size_t block_count; /* of the tenant */
     const struct trace_id *id;
     struct trace *trace;
     struct store_read_stats *stats;
@@ -217,11 +287,15 @@ static int finder_read_head(struct finder *finder, const struct head_view *view)
 }
 
 /* False only if the filter says so; one that cannot be read does not hide its block. */
-static bool finder_bloom_maybe(struct finder *finder, const struct block_entry *entry)
+static bool finder_bloom_maybe(struct finder *finder, struct block_entry *entry)
 {
+    struct block_open *open = atomic_load(&entry->opened);
+    struct block_bloom *bloom = open ? atomic_load(&open->bloom) : NULL;
     struct fm_buf shard;
     bool maybe = true;
     char path[STORE_PATH_BYTES];
+    if (bloom)
+        return bloom_test(fm_slice(bloom->bytes, bloom->len), finder->id, &maybe) < 0 || maybe;
     uint32_t index = bloom_shard(finder->id, entry->block.meta.bloom_shard_count);
     int len = snprintf(path, sizeof path, "%s/bloom-%u", entry->block.path, index);
     FM_ASSERT(len > 0 && (size_t)len < sizeof path);
@@ -231,6 +305,8 @@ static bool finder_bloom_maybe(struct finder *finder, const struct block_entry *
         finder->stats->inspected_bytes += shard.len;
         if (bloom_test(fm_buf_slice(&shard), finder->id, &maybe) < 0)
             maybe = true;
+        else
+            block_entry_keep_bloom(finder->store, entry, finder->block_count, fm_buf_slice(&shard));
     }
     fm_buf_fini(&shard);
     return maybe;
@@ -238,17 +314,17 @@ static bool finder_bloom_maybe(struct finder *finder, const struct block_entry *
 
 static int finder_read_block(struct finder *finder, struct block_entry *entry, struct fm_buf *otlp)
 {
-    struct block_open *open;
+    struct block_file *file;
     uint64_t inspected = 0;
     finder->stats->blocks_considered++;
     if (entry->block.meta.bloom_shard_count && !finder_bloom_maybe(finder, entry))
         return FM_OK;
     finder->stats->blocks_opened++;
-    int rc = block_entry_open(finder->store, entry, &open, finder->why);
+    int rc = block_entry_open(finder->store, entry, &file, finder->why);
     if (rc < 0)
         return rc;
     fm_buf_reset(otlp);
-    rc = block_find_trace(open->block, finder->id, otlp, &inspected, finder->why);
+    rc = block_find_trace(file->block, finder->id, otlp, &inspected, finder->why);
     finder->stats->inspected_bytes += inspected;
     if (rc == FM_OK)
         rc = trace_add(finder->trace, fm_buf_slice(otlp));
@@ -260,7 +336,8 @@ int store_find_trace(struct store_snapshot *snapshot, const struct trace_id *id,
 {
     struct fm_why local = {""};
     struct fm_buf otlp;
-    struct finder finder = {snapshot->store, id, trace, stats, why ? why : &local};
+    struct finder finder = {snapshot->store, snapshot->block_count, id, trace,
+                            stats,           why ? why : &local};
     int rc = finder_read_head(&finder, &snapshot->view);
     fm_buf_init(&otlp, SIZE_MAX / 4);
     for (size_t i = 0; rc == FM_OK && i < snapshot->block_count; i++)

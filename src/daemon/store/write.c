@@ -41,10 +41,10 @@ static struct log_entry *writer_new_entry(struct log_writer *writer)
 static size_t writer_run_length(const struct log_group *group, size_t index)
 {
     const struct log_item *first = &group->items[index];
-    size_t bytes = first->append->payload.len, count = 1;
+    size_t bytes = append_payload(first->append).len, count = 1;
     while (index + count < group->count) {
         const struct log_item *item = &group->items[index + count];
-        bytes += item->append->payload.len;
+        bytes += append_payload(item->append).len;
         if (item->tenant != first->tenant || bytes > STORE_RUN_BYTES)
             break;
         count++;
@@ -58,12 +58,12 @@ static int writer_join(struct log_writer *writer, size_t index, size_t count,
 {
     const struct log_item *items = &writer->group->items[index];
     if (count == 1) {
-        *ret_payload = fm_buf_slice(&items->append->payload);
+        *ret_payload = append_payload(items->append);
         return FM_OK;
     }
     fm_buf_reset(&writer->joined);
     for (size_t i = 0; i < count; i++)
-        fm_buf_put_slice(&writer->joined, fm_buf_slice(&items[i].append->payload));
+        fm_buf_put_slice(&writer->joined, append_payload(items[i].append));
     if (writer->joined.failed)
         return FM_ENOMEM;
     *ret_payload = fm_buf_slice(&writer->joined);

@@ -285,6 +285,8 @@ static void test_flush_moves_the_head_into_a_block(void **state)
     assert_int_equal(count_spans(f, TENANT, 1, &stats), 10);
     assert_int_equal(stats.blocks_opened, 1);
     assert_int_equal(count_spans(f, TENANT, 77, &stats), 0);
+    assert_int_equal(stats.blocks_opened, 0);
+    assert_int_equal(stats.inspected_bytes, 0); /* its bloom was kept */
     char path[512];
     memcpy(path, f->sealed->path, sizeof path);
     fixture_crash(f, false);
