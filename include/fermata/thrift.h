@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* thrift - the compact protocol: a pull reader and a writer.  Part of wire.
- * Source of the format: apache/thrift doc/specs/thrift-compact-protocol.md.
- * Parquet footers and page headers use it; the Jaeger agent protocol will too.
+/* thrift - a pull reader and a writer for both encodings of Thrift.  Part of wire.
+ * Sources of the formats: apache/thrift doc/specs/thrift-compact-protocol.md and
+ * thrift-binary-protocol.md.  Parquet's footers and page headers are compact; Jaeger's and Zipkin's
+ * clients send either.  Types are those of the compact protocol, whatever is on the wire.
  */
 #ifndef FERMATA_THRIFT_H
 #define FERMATA_THRIFT_H
@@ -9,6 +10,8 @@
 #include "fermata/base.h"
 
 #define THRIFT_DEPTH_MAX 32
+
+enum thrift_encoding { THRIFT_COMPACT, THRIFT_BINARY_PROTOCOL };
 
 enum thrift_type {
     THRIFT_STOP = 0,
@@ -29,9 +32,18 @@ enum thrift_type {
 struct thrift_reader {
     struct fm_slice rest; /* borrowed */
     uint32_t depth;
+    uint8_t encoding;                   /* enum thrift_encoding */
+    uint8_t type;                       /* binary: as the last head of a field or list said */
     int16_t field_id[THRIFT_DEPTH_MAX]; /* last field id per open struct */
 };
-void thrift_reader_init(struct thrift_reader *reader, struct fm_slice input);
+void thrift_reader_init(struct thrift_reader *reader, struct fm_slice input); /* compact */
+void thrift_reader_init_as(struct thrift_reader *reader, enum thrift_encoding encoding,
+                           struct fm_slice input);
+
+/* Head of a call: compact, binary strict or binary without version.  ret_name is borrowed. */
+enum thrift_message_type { THRIFT_CALL = 1, THRIFT_REPLY, THRIFT_EXCEPTION, THRIFT_ONEWAY };
+FM_MUST int thrift_message_begin(struct thrift_reader *reader, struct fm_slice *ret_name,
+                                 enum thrift_message_type *ret_type);
 
 struct thrift_field {
     int16_t id;
@@ -42,7 +54,19 @@ FM_MUST int thrift_struct_begin(struct thrift_reader *reader);
 FM_MUST int thrift_field_next(struct thrift_reader *reader, struct thrift_field *ret_field);
 /* List or set header.  FM_EMALFORMED if count cannot fit in the bytes that are left. */
 FM_MUST int thrift_list_begin(struct thrift_reader *reader, uint8_t *ret_type, uint32_t *ret_count);
-FM_MUST int thrift_int(struct thrift_reader *reader, int64_t *ret_value); /* I16, I32, I64 */
+/* Map header.  An empty map has types THRIFT_STOP. */
+FM_MUST int thrift_map_begin(struct thrift_reader *reader, uint8_t *ret_key_type,
+                             uint8_t *ret_value_type, uint32_t *ret_count);
+/* Value of a boolean field, whose type says TRUE or FALSE in the compact encoding; in the binary
+ * one thrift_field_next has read the value already and says TRUE or FALSE as well. */
+static inline bool thrift_field_is_bool(const struct thrift_field *field)
+{
+    return field->type == THRIFT_TRUE || field->type == THRIFT_FALSE;
+}
+/* I16, I32 or I64: which one, the head of the field or list read last has said. */
+FM_MUST int thrift_int(struct thrift_reader *reader, int64_t *ret_value);
+/* The same where no such head stands right in front: in maps, and behind nested containers. */
+FM_MUST int thrift_int_as(struct thrift_reader *reader, uint8_t type, int64_t *ret_value);
 FM_MUST int thrift_byte(struct thrift_reader *reader, int8_t *ret_value);
 FM_MUST int thrift_double(struct thrift_reader *reader, double *ret_value);
 FM_MUST int thrift_binary(struct thrift_reader *reader, struct fm_slice *ret_bytes);
@@ -51,15 +75,21 @@ FM_MUST int thrift_skip(struct thrift_reader *reader, uint8_t type);
 struct thrift_writer {
     struct fm_buf *buf; /* borrowed; sticky errors */
     uint32_t depth;
+    uint8_t encoding; /* enum thrift_encoding */
     int16_t field_id[THRIFT_DEPTH_MAX];
 };
-void thrift_writer_init(struct thrift_writer *writer, struct fm_buf *buf);
+void thrift_writer_init(struct thrift_writer *writer, struct fm_buf *buf); /* compact */
+void thrift_writer_init_as(struct thrift_writer *writer, enum thrift_encoding encoding,
+                           struct fm_buf *buf);
+void thrift_put_message(struct thrift_writer *writer, enum thrift_message_type type,
+                        const char *name);
 void thrift_put_struct_begin(struct thrift_writer *writer); /* element of a list, or the root */
 void thrift_put_struct_field(struct thrift_writer *writer, int16_t id); /* opens a struct field */
 void thrift_put_struct_end(struct thrift_writer *writer);
 void thrift_put_bool(struct thrift_writer *writer, int16_t id, bool value);
 void thrift_put_i32(struct thrift_writer *writer, int16_t id, int32_t value);
 void thrift_put_i64(struct thrift_writer *writer, int16_t id, int64_t value);
+void thrift_put_double(struct thrift_writer *writer, int16_t id, double value);
 void thrift_put_i16(struct thrift_writer *writer, int16_t id, int16_t value);
 void thrift_put_binary(struct thrift_writer *writer, int16_t id, struct fm_slice bytes);
 void thrift_put_list(struct thrift_writer *writer, int16_t id, enum thrift_type type,

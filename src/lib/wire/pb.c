@@ -99,8 +99,29 @@ static const uint8_t *pb_skip_group(const uint8_t *ptr, const uint8_t *end, uint
     return ptr;
 }
 
+/* The usual field, a tag and a length or value of one byte each; false: another one. */
+static inline bool pb_next_short(struct fm_slice *rest, struct pb_field *ret_field)
+{
+    const uint8_t *ptr = rest->ptr;
+    if (rest->len < 2 || ptr[0] < 8 || (ptr[0] | ptr[1]) >= 0x80)
+        return false;
+    uint32_t type = ptr[0] & 7u;
+    size_t size = type == PB_BYTES ? 2u + ptr[1] : 2u;
+    if ((type != PB_BYTES && type != PB_VARINT) || size > rest->len)
+        return false;
+    *ret_field = (struct pb_field){.number = ptr[0] >> 3,
+                                   .type = type,
+                                   .value = type == PB_VARINT ? ptr[1] : 0,
+                                   .bytes = fm_slice(type == PB_BYTES ? ptr + 2 : NULL, size - 2),
+                                   .raw = fm_slice(ptr, size)};
+    *rest = fm_slice(ptr + size, rest->len - size);
+    return true;
+}
+
 int pb_next(struct fm_slice *rest, struct pb_field *ret_field)
 {
+    if (FM_LIKELY(pb_next_short(rest, ret_field)))
+        return FM_OK;
     if (!rest->len)
         return FM_END;
     const uint8_t *ptr = rest->ptr, *end = ptr + rest->len;

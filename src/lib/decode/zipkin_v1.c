@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Version 1 to version 2: one span, or the two sides of a call that reported under one id.
+ *
+ * Annotations and tags go to the side whose service they name; cs, cr, sr, ss, ms, mr say which
+ * side is which and when it began and ended.  The rules are those of Zipkin's own converter, which
+ * OpenTelemetry's specification asks for. */
+#include "zipkin_batch.h"
+
+#define SIDES_MAX 16u /* services that report under one id; further ones go to the first */
+
+enum core { CORE_CS, CORE_CR, CORE_SR, CORE_SS, CORE_MS, CORE_MR, CORE_WS, CORE_WR, CORE_COUNT };
+static const char core_texts[CORE_COUNT][3] = {"cs", "cr", "sr", "ss", "ms", "mr", "ws", "wr"};
+static const uint8_t core_kinds[CORE_COUNT] = {
+    ZIPKIN_CLIENT,   ZIPKIN_CLIENT,   ZIPKIN_SERVER,      ZIPKIN_SERVER,
+    ZIPKIN_PRODUCER, ZIPKIN_CONSUMER, ZIPKIN_UNSPECIFIED, ZIPKIN_UNSPECIFIED};
+
+struct side {
+    struct zipkin_span span; /* its arrays: all notes and tags of the draft, as many as may be */
+    bool has_local;
+};
+struct conversion {
+    struct zipkin_batch *batch;
+    const struct zipkin_draft *draft;
+    struct side *sides[SIDES_MAX];
+    uint32_t side_count;
+    const struct zipkin_note *core[CORE_COUNT];
+    struct side *side_of[CORE_COUNT];
+};
+
+static int note_core(const struct zipkin_note *note)
+{
+    if (note->value.len != 2)
+        return -1;
+    for (int i = 0; i < CORE_COUNT; i++) {
+        if (memcmp(note->value.ptr, core_texts[i], 2) == 0)
+            return i;
+    }
+    return -1;
+}
+
+bool zipkin_note_is_core(const struct zipkin_note *note)
+{
+    return note_core(note) >= 0;
+}
+
+/* ---- sides ---- */
+
+static struct side *side_new(struct conversion *c, const struct zipkin_endpoint *host)
+{
+    const struct zipkin_span *from = &c->draft->span;
+    if (c->side_count == SIDES_MAX)
+        return c->sides[0];
+    struct side *side = fm_arena_zalloc(c->batch->scratch, sizeof *side);
+    if (!side)
+        return NULL;
+    side->span = (struct zipkin_span){.has_parent = from->has_parent, .name = from->name};
+    memcpy(side->span.trace_id, from->trace_id, sizeof from->trace_id);
+    memcpy(side->span.id, from->id, sizeof from->id);
+    memcpy(side->span.parent_id, from->parent_id, sizeof from->parent_id);
+    if (host) {
+        side->span.local = *host;
+        side->has_local = true;
+    }
+    c->sides[c->side_count++] = side;
+    return side;
+}
+
+/* The side of that service; the first one for those who name none. */
+static struct side *side_for(struct conversion *c, const struct zipkin_endpoint *host)
+{
+    if (!host)
+        return c->side_count ? c->sides[0] : side_new(c, NULL);
+    for (uint32_t i = 0; i < c->side_count; i++) {
+        struct side *side = c->sides[i];
+        if (!side->has_local) {
+            side->span.local = *host;
+            side->has_local = true;
+            return side;
+        }
+        if (fm_slice_equal(side->span.local.service, host->service))
+            return side;
+    }
+    return side_new(c, host);
+}
+
+static struct side *side_of_kind(struct conversion *c, uint8_t kind)
+{
+    for (uint32_t i = 0; i < c->side_count; i++) {
+        if (c->sides[i]->span.kind == kind)
+            return c->sides[i];
+    }
+    return NULL;
+}
+
+static bool side_add_note(struct conversion *c, struct side *side, const struct zipkin_note *note)
+{
+    if (!side->span.notes) {
+        uint32_t count = c->draft->note_count;
+        side->span.notes = fm_arena_alloc(c->batch->scratch, count * sizeof *note);
+        if (!side->span.notes)
+            return false;
+    }
+    side->span.notes[side->span.note_count++] = *note;
+    return true;
+}
+
+static bool side_add_tag(struct conversion *c, struct side *side, const struct zipkin_tag *tag)
+{
+    if (!side->span.tags) {
+        uint32_t count = c->draft->tag_count;
+        side->span.tags = fm_arena_alloc(c->batch->scratch, count * sizeof *tag);
+        if (!side->span.tags)
+            return false;
+    }
+    side->span.tags[side->span.tag_count++] = *tag;
+    return true;
+}
+
+/* ---- annotations ---- */
+
+static int take_notes(struct conversion *c)
+{
+    for (uint32_t i = 0; i < c->draft->note_count; i++) {
+        const struct zipkin_note *note = &c->draft->notes[i];
+        struct side *side = side_for(c, note->host);
+        int core = note_core(note);
+        if (!side)
+            return FM_ENOMEM;
+        if (core >= 0 && !c->core[core]) {
+            c->core[core] = note;
+            c->side_of[core] = side;
+            if (core_kinds[core] && side->span.kind == ZIPKIN_UNSPECIFIED)
+                side->span.kind = core_kinds[core];
+        } else if (!side_add_note(c, side, note)) {
+            return FM_ENOMEM;
+        }
+    }
+    return FM_OK;
+}
+
+/* An end without its beginning, where the span's own times say when that was. */
+static void infer_starts(struct conversion *c)
+{
+    static const enum core pairs[][2] = {{CORE_CS, CORE_CR}, {CORE_SR, CORE_SS}};
+    const struct zipkin_span *span = &c->draft->span;
+    uint64_t end_us;
+    if (!span->timestamp_us || !span->duration_us ||
+        __builtin_add_overflow(span->timestamp_us, span->duration_us, &end_us))
+        return;
+    for (size_t i = 0; i < FM_COUNT(pairs); i++) {
+        const struct zipkin_note *end = c->core[pairs[i][1]];
+        if (c->core[pairs[i][0]] || !end || end->time_us != end_us)
+            continue;
+        struct zipkin_note *begin = fm_arena_dup(c->batch->scratch, end, sizeof *begin);
+        if (!begin)
+            return; /* the arena remembers */
+        begin->time_us = span->timestamp_us;
+        c->core[pairs[i][0]] = begin;
+        c->side_of[pairs[i][0]] = c->side_of[pairs[i][1]];
+    }
+}
+
+/* ---- times ---- */
+
+static uint64_t time_between(const struct zipkin_note *begin, const struct zipkin_note *end)
+{
+    return end && end->time_us > begin->time_us ? end->time_us - begin->time_us : 0;
+}
+
+/* The span's own times if it has both, else those of the annotations. */
+static void set_times(struct conversion *c, struct side *side, enum core begin, enum core end)
+{
+    const struct zipkin_span *own = &c->draft->span;
+    if (own->timestamp_us && own->duration_us) {
+        side->span.timestamp_us = own->timestamp_us;
+        side->span.duration_us = own->duration_us;
+        return;
+    }
+    side->span.timestamp_us = c->core[begin]->time_us;
+    side->span.duration_us = time_between(c->core[begin], c->core[end]);
+}
+
+/* Two kinds in one service are two sides all the same. */
+static struct side *fork_side(struct conversion *c, struct side *of, uint8_t kind)
+{
+    struct side *side = side_new(c, of->has_local ? &of->span.local : NULL);
+    if (side)
+        side->span.kind = kind;
+    return side;
+}
+
+static int convert_call(struct conversion *c)
+{
+    const struct zipkin_span *own = &c->draft->span;
+    struct side *client = c->side_of[CORE_CS], *server = c->side_of[CORE_SR];
+    if (client == server) {
+        server = fork_side(c, client, ZIPKIN_SERVER);
+        if (!server)
+            return FM_ENOMEM;
+        c->side_of[CORE_SR] = server;
+    }
+    client->span.kind = ZIPKIN_CLIENT;
+    server->span.kind = ZIPKIN_SERVER;
+    client->span.timestamp_us = own->timestamp_us ? own->timestamp_us : c->core[CORE_CS]->time_us;
+    client->span.duration_us =
+        own->duration_us ? own->duration_us : time_between(c->core[CORE_CS], c->core[CORE_CR]);
+    server->span.is_shared = true;
+    server->span.timestamp_us = c->core[CORE_SR]->time_us;
+    server->span.duration_us = time_between(c->core[CORE_SR], c->core[CORE_SS]);
+    return FM_OK;
+}
+
+/* One side without the whole of its story: what there is of it. */
+static bool convert_incomplete(struct conversion *c)
+{
+    static const enum core ends[][2] = {{CORE_CS, CORE_CR}, {CORE_SR, CORE_SS}};
+    const struct zipkin_span *own = &c->draft->span;
+    for (size_t i = 0; i < FM_COUNT(ends); i++) {
+        const struct zipkin_note *begin = c->core[ends[i][0]], *end = c->core[ends[i][1]];
+        if (begin)
+            c->side_of[ends[i][0]]->span.timestamp_us = begin->time_us;
+        if (end && !side_add_note(c, c->side_of[ends[i][1]], end))
+            return false;
+    }
+    if (c->side_count && own->timestamp_us) {
+        c->sides[0]->span.timestamp_us = own->timestamp_us;
+        c->sides[0]->span.duration_us = own->duration_us;
+    }
+    return true;
+}
+
+static int convert_times(struct conversion *c)
+{
+    const struct zipkin_span *own = &c->draft->span;
+    bool cs = c->core[CORE_CS], cr = c->core[CORE_CR], sr = c->core[CORE_SR], ss = c->core[CORE_SS];
+    int rc = FM_OK;
+    if (cs && sr)
+        rc = convert_call(c);
+    else if (cs && cr)
+        set_times(c, c->side_of[CORE_CS], CORE_CS, CORE_CR);
+    else if (sr && ss)
+        set_times(c, c->side_of[CORE_SR], CORE_SR, CORE_SS);
+    else if (!convert_incomplete(c))
+        rc = FM_ENOMEM;
+    if (rc == FM_OK && sr && !cs && (!own->timestamp_us || (ss && !own->duration_us)))
+        c->side_of[CORE_SR]->span.is_shared = true;
+    return rc;
+}
+
+static int convert_messages(struct conversion *c)
+{
+    const struct zipkin_note *const *core = c->core;
+    struct side *producer = c->side_of[CORE_MS], *consumer = c->side_of[CORE_MR];
+    if (core[CORE_MS] && core[CORE_MR]) { /* should not happen, and does */
+        if (producer == consumer && !(consumer = fork_side(c, producer, ZIPKIN_CONSUMER)))
+            return FM_ENOMEM;
+        producer->span.kind = ZIPKIN_PRODUCER;
+        consumer->span.kind = ZIPKIN_CONSUMER;
+        c->side_of[CORE_MR] = consumer;
+        consumer->span.is_shared = true;
+        producer->span.timestamp_us = core[CORE_MS]->time_us;
+        producer->span.duration_us = time_between(core[CORE_MS], core[CORE_WS]);
+        enum core begin = core[CORE_WR] ? CORE_WR : CORE_MR;
+        consumer->span.timestamp_us = core[begin]->time_us;
+        consumer->span.duration_us = core[CORE_WR] ? time_between(core[CORE_WR], core[CORE_MR]) : 0;
+    } else if (core[CORE_MS]) {
+        set_times(c, producer, CORE_MS, CORE_WS);
+    } else if (core[CORE_MR]) {
+        set_times(c, consumer, core[CORE_WR] ? CORE_WR : CORE_MR, CORE_MR);
+    } else {
+        for (enum core i = CORE_WS; i <= CORE_WR; i++) {
+            if (core[i] && !side_add_note(c, c->sides[0], core[i]))
+                return FM_ENOMEM;
+        }
+    }
+    return FM_OK;
+}
+
+/* ---- tags ---- */
+
+static bool is_address(const struct zipkin_tag *tag, const char *key)
+{
+    return tag->host && fm_slice_equal_text(tag->key, key);
+}
+
+static bool endpoint_equal(const struct zipkin_endpoint *a, const struct zipkin_endpoint *b)
+{
+    return fm_slice_equal(a->service, b->service) && fm_slice_equal(a->ipv4, b->ipv4) &&
+           fm_slice_equal(a->ipv6, b->ipv6) && a->port == b->port;
+}
+
+static void set_client_address(struct side *server, const struct zipkin_endpoint *address)
+{
+    if (endpoint_equal(address, &server->span.local))
+        return;
+    server->span.remote = *address;
+    if (fm_slice_equal(address->service, server->span.local.service))
+        server->span.remote.service = fm_slice(NULL, 0); /* Finagle names the server there */
+}
+
+/* Addresses with no core annotation beside them say by themselves who is who. */
+static int take_lone_addresses(struct conversion *c, const struct zipkin_endpoint *ca,
+                               const struct zipkin_endpoint *sa)
+{
+    struct side *side = side_for(c, ca && sa ? ca : NULL);
+    if (!side)
+        return FM_ENOMEM;
+    if (ca && sa) {
+        side->span.local = *ca;
+        side->has_local = true;
+        side->span.remote = *sa;
+    } else if (sa) {
+        side->span.remote = *sa;
+    } else if (ca) {
+        side->span.kind = ZIPKIN_SERVER;
+        side->span.remote = *ca;
+    }
+    return FM_OK;
+}
+
+static int take_addresses(struct conversion *c, const struct zipkin_endpoint *ca,
+                          const struct zipkin_endpoint *sa, const struct zipkin_endpoint *ma)
+{
+    struct side *client = side_of_kind(c, ZIPKIN_CLIENT);
+    struct side *server = side_of_kind(c, ZIPKIN_SERVER);
+    struct side *producer = side_of_kind(c, ZIPKIN_PRODUCER);
+    struct side *consumer = side_of_kind(c, ZIPKIN_CONSUMER);
+    if (!client && !server && !producer && !consumer && (ca || sa))
+        return take_lone_addresses(c, ca, sa);
+    if (sa && client)
+        client->span.remote = *sa;
+    if (ca && server)
+        set_client_address(server, ca);
+    if (ma && producer)
+        producer->span.remote = *ma;
+    if (ma && consumer)
+        consumer->span.remote = *ma;
+    return FM_OK;
+}
+
+static int take_tags(struct conversion *c)
+{
+    const struct zipkin_endpoint *ca = NULL, *sa = NULL, *ma = NULL;
+    for (uint32_t i = 0; i < c->draft->tag_count; i++) {
+        const struct zipkin_tag *tag = &c->draft->tags[i];
+        if (is_address(tag, "ca"))
+            ca = tag->host;
+        else if (is_address(tag, "sa"))
+            sa = tag->host;
+        else if (is_address(tag, "ma"))
+            ma = tag->host;
+        else if (fm_slice_equal_text(tag->key, "lc") && tag->type == ZIPKIN_TEXT && !tag->text.len)
+            (void)side_for(c, tag->host); /* only names the service */
+        else {
+            struct side *side = side_for(c, tag->host);
+            if (!side || !side_add_tag(c, side, tag))
+                return FM_ENOMEM;
+        }
+    }
+    return take_addresses(c, ca, sa, ma);
+}
+
+int zipkin_v1_convert(struct zipkin_batch *batch, const struct zipkin_draft *draft)
+{
+    struct conversion c = {.batch = batch, .draft = draft};
+    int rc = take_notes(&c);
+    if (rc == FM_OK && !c.side_count && !side_for(&c, NULL))
+        rc = FM_ENOMEM;
+    if (rc < 0)
+        return rc;
+    infer_starts(&c);
+    rc = convert_times(&c);
+    if (rc == FM_OK)
+        rc = convert_messages(&c);
+    if (rc == FM_OK)
+        rc = take_tags(&c);
+    for (uint32_t i = 0; i < c.side_count && rc == FM_OK; i++)
+        rc = zipkin_batch_add(batch, &c.sides[i]->span);
+    return rc;
+}
