@@ -28,7 +28,7 @@ link_flags := -pie -pthread -Wl,-z,relro,-z,now,-z,noexecstack $(if $(SAN),-fsan
 library_flags := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null)
 libraries := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null) \
              $(shell $(PKG_CONFIG) --libs mbedtls mbedx509 mbedcrypto 2>/dev/null || \
-               echo -lmbedtls -lmbedx509 -lmbedcrypto) -lm $(LDLIBS)
+               echo -lmbedtls -lmbedx509 -lmbedcrypto) -lcrypt -lm $(LDLIBS)
 
 # Modules, their folders and what they may use, from the table of layers.
 layers   := $(shell sed -n 's/ *: */:/g; /^[a-z]/p' tests/lint/layers.txt | sed 's/ /,/g')
@@ -58,7 +58,7 @@ replay_bin := $(fuzzers:%=$(BUILD)/tests/replay_%)
 
 all: $(BUILD)/fermata                     ## build the program, build/fermata
 
-$(BUILD)/fermata: $(BUILD)/obj/src/main.o $(BUILD)/obj/src/serve.o $(call archives,tools) $(call archives,api) \
+$(BUILD)/fermata: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard src/*.c)) $(call archives,tools) $(call archives,api) \
                   $(call archives,ingest) $(call archives,replicate) $(call archives,uv) \
                   $(call archives,linux) $(call archives,config)
 	@echo "  LD   $@"
@@ -87,7 +87,7 @@ $(filter $(BUILD)/tests/unit/$(1)/%,$(unit_bin)): $(BUILD)/tests/%: $(BUILD)/obj
 	    -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 endef
 # Modules that are tested on a body of the platform, and oracles that only tests may link.
-on_a_body := platform telemetry net store replicate query ingest api tools config
+on_a_body := platform telemetry net tenants store replicate query ingest api tools config
 $(foreach m,$(on_a_body),$(eval extra_$(m) = $(call archives,uv) $(call archives,sim)))
 libs_test_snappy := -lsnappy
 $(foreach m,$(modules),$(eval $(call module_rules,$(m))))
@@ -170,6 +170,9 @@ interop:                                  ## foreign clients, readers and server
 	$(Q)$(call quietly,all $(BUILD)/tests/interop/parquet_sample)
 	$(Q)tests/interop/run.sh $(BUILD) $(TESTS)
 
+conformance: $(BUILD)/fermata             ## write docs/conformance.md from what the daemon does
+	$(Q)CONFORMANCE_WRITE=1 FERMATA=$(BUILD)/fermata $(PYTHON) tests/system/run.py test_conformance
+
 bench: $(BUILD)/fermata $(bench_bin)      ## the figures of the README, measured here
 	$(Q)tests/bench/run.sh $(BUILD)
 
@@ -201,7 +204,7 @@ clean:                                    ## remove build products
 help:                                     ## show this list
 	@sed -n 's/^\([a-z%-]*\):.*## /  \1\t/p' Makefile | expand -t 16
 
-.PHONY: all unit replay lint format sim system packages programs test demo interop bench install \
+.PHONY: all unit replay lint format sim system packages programs test demo interop conformance bench install \
         clean help
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -13,23 +13,21 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "fermata/api.h"
-#include "fermata/config.h"
 #include "fermata/hash.h"
-#include "fermata/ingest.h"
 #include "fermata/linux.h"
 #include "fermata/tools.h"
 #include "fermata/units.h"
 #include "fermata/uv.h"
+#include "serve_listen.h"
 
 #define SERVE_SETTINGS_MAX   64
 #define SERVE_STATUS_NS      (10 * FM_NS_PER_S)
 #define SERVE_HEAD_BYTES_MAX FM_MIB(16)
+#define SERVE_OVERRIDES_NS   (10 * FM_NS_PER_S) /* how often the tenants' file is looked at */
+#define SERVE_BURST_SECONDS  2                  /* of a tenant's rate, if the file says no other */
 #define SERVE_DEFAULT_CONFIG "/etc/fermata/fermata.ini"
 
 extern char **environ;
-
-enum serve_listener { LISTEN_GRPC, LISTEN_HTTP, LISTEN_QUERY, LISTEN_COUNT };
 
 struct serve {
     const char *config_file; /* NULL: none */
@@ -41,26 +39,14 @@ struct serve {
     struct store *store;
     struct replicator *replicator;
     struct query_engine *query;
+    struct tenants *tenants;
     struct ingest *ingest;
     struct api *api;
-    struct net_server *servers[LISTEN_COUNT];
+    struct listeners listeners;
     struct net_budget budget;
     struct pf_timer watchdog_timer, status_timer, deadline_timer;
-    char listener_text[LISTEN_COUNT][96];
-    unsigned open_servers;
     bool stopping;
     int exit_code;
-};
-
-static const char *const listener_names[LISTEN_COUNT] = {
-    [LISTEN_GRPC] = "otlp_grpc",
-    [LISTEN_HTTP] = "otlp_http",
-    [LISTEN_QUERY] = "query",
-};
-static const char *const listener_sections[LISTEN_COUNT] = {
-    [LISTEN_GRPC] = "receiver.otlp_grpc",
-    [LISTEN_HTTP] = "receiver.otlp_http",
-    [LISTEN_QUERY] = "query",
 };
 
 static int serve_fail(const char *what, int rc, const struct fm_why *why, int exit_code)
@@ -78,7 +64,8 @@ static void serve_usage(FILE *out)
           "\nif that exists, else it runs on its defaults.\n\n"
           "  fermata serve --config /etc/fermata/fermata.ini\n"
           "  fermata serve --set fermata.data_dir=/tmp/fermata\n\n"
-          "SIGTERM drains to disk and stops; SIGHUP re-reads log settings and certificates.\n",
+          "SIGTERM drains to disk and stops; SIGHUP re-reads log settings, certificates, users,\n"
+          "tokens, tenants and sampling strategies.\n",
           out);
 }
 
@@ -229,25 +216,9 @@ static int serve_open_replicator(struct serve *serve, struct fm_why *why)
 static void serve_put_metrics(void *self, struct fm_buf *out)
 {
     struct serve *serve = self;
-    char labels[64];
     ingest_put_metrics(serve->ingest, out);
-    metric_family(out, "fermata_listener_connections", "gauge", "Open connections.");
-    for (size_t i = 0; i < LISTEN_COUNT; i++) {
-        if (!serve->servers[i])
-            continue;
-        (void)snprintf(labels, sizeof labels, "listener=\"%s\"", listener_names[i]);
-        metric_line(out, "fermata_listener_connections", labels,
-                    metric_get(&net_server_metrics(serve->servers[i])->connections_open));
-    }
-    metric_family(out, "fermata_listener_requests_refused_total", "counter",
-                  "Requests refused before a handler saw them: limits, budget, broken protocol.");
-    for (size_t i = 0; i < LISTEN_COUNT; i++) {
-        if (!serve->servers[i])
-            continue;
-        (void)snprintf(labels, sizeof labels, "listener=\"%s\"", listener_names[i]);
-        metric_line(out, "fermata_listener_requests_refused_total", labels,
-                    metric_get(&net_server_metrics(serve->servers[i])->requests_refused_total));
-    }
+    tenants_put_metrics(serve->tenants, out);
+    listeners_put_metrics(&serve->listeners, out);
     metric_gauge(out, "fermata_memory_budget_bytes", "Limit of bodies held for clients.",
                  serve->budget.bytes_max);
     metric_gauge(out, "fermata_memory_used_bytes", "Bodies held for clients.",
@@ -270,6 +241,32 @@ static void serve_count_spans(void *self, uint64_t *ret_accepted, uint64_t *ret_
     }
 }
 
+static bool serve_listener_at(void *self, size_t index, struct api_listener *ret_row)
+{
+    struct serve *serve = self;
+    return listeners_at(&serve->listeners, index, ret_row);
+}
+
+static int serve_open_tenants(struct serve *serve, struct fm_why *why)
+{
+    const struct config *config = serve->config;
+    struct tenants_options options = {
+        .default_tenant = config->upload_tenant,
+        .overrides_file = config->tenants_overrides_file,
+        .rates = {.bytes_per_s = config->tenants_rate_bytes,
+                  .bytes_burst = config->tenants_burst_bytes,
+                  .spans_per_s = config->tenants_rate_spans,
+                  .spans_burst = config->tenants_burst_spans},
+        .active_max = (uint32_t)config->tenants_max_active,
+        .reload_interval_ns = SERVE_OVERRIDES_NS,
+    };
+    if (!options.rates.bytes_burst)
+        options.rates.bytes_burst = SERVE_BURST_SECONDS * options.rates.bytes_per_s;
+    if (!options.rates.spans_burst)
+        options.rates.spans_burst = SERVE_BURST_SECONDS * options.rates.spans_per_s;
+    return tenants_new(&serve->tenants, serve->platform, &options, why);
+}
+
 static int serve_open_services(struct serve *serve)
 {
     const struct config *config = serve->config;
@@ -280,10 +277,13 @@ static int serve_open_services(struct serve *serve)
     struct ingest_options ingest = {
         .limits = decode_limits_default,
         .decompressed_bytes_max = config->max_decompressed_bytes,
+        .decompression_ratio_max = (uint32_t)config->max_decompression_ratio,
         .retry_after_ms = (uint32_t)(config->retry_after / FM_NS_PER_MS),
         .budget = &serve->budget,
-        .default_tenant = config->upload_tenant,
+        .tenants = serve->tenants,
         .cors_allowed_origins = config->cors_allowed_origins,
+        .zipkin_cors_allowed_origins = config->zipkin_cors_allowed_origins,
+        .sampling_strategies_file = config->sampling_strategies_file,
     };
     ingest.limits.span_count_max = (uint32_t)config->max_spans_per_request;
     ingest.limits.attribute_bytes_max = (uint32_t)config->max_attribute_bytes;
@@ -294,71 +294,30 @@ static int serve_open_services(struct serve *serve)
         return rc;
     const struct api_options api = {
         .prefix = config->http_api_prefix,
-        .default_tenant = config->upload_tenant,
+        .tenants = serve->tenants,
         .endpoint = config->query_endpoint,
         .store = serve->store,
         .query = serve->query,
         .replicator = serve->replicator,
         .put_metrics = serve_put_metrics,
         .count_spans = serve_count_spans,
+        .listener_at = serve_listener_at,
         .rss_bytes = linux_rss_bytes,
         .self = serve,
     };
     return api_new(&serve->api, serve->platform, &api);
 }
 
-/* ---- listeners ---- */
-
-static int serve_listen(struct serve *serve, enum serve_listener which, bool enabled,
-                        struct net_server_options options, struct fm_why *why)
-{
-    const struct config *config = serve->config;
-    if (!enabled)
-        return FM_OK;
-    options.name = listener_names[which];
-    options.limits = http_limits_default;
-    options.limits.body_bytes_max = config->max_body_bytes;
-    options.limits.stream_count_max = (uint32_t)config->max_concurrent_streams;
-    options.connection_max = (uint32_t)config->max_connections;
-    options.head_timeout_ns = config->header_timeout;
-    options.body_timeout_ns = config->body_timeout;
-    options.idle_timeout_ns = config->idle_timeout;
-    options.budget = &serve->budget;
-    int rc = net_server_open(&serve->servers[which], serve->platform, &options, why);
-    if (rc < 0)
-        return fm_wrap(why, rc, rc == FM_EUNAVAILABLE ? "%s.endpoint" : "[%s]",
-                       listener_sections[which]);
-    serve->open_servers++;
-    (void)snprintf(serve->listener_text[which], sizeof serve->listener_text[which], "%s",
-                   options.endpoint);
-    log_info("listener.open", "name=%s endpoint=%s tls=%s", options.name, options.endpoint,
-             options.tls_cert_file[0] ? "yes" : "no");
-    return FM_OK;
-}
-
-/* The settings that every listener has, from the fields of one section. */
-#define SERVE_LISTENER(section, handler, object)                                                   \
-    ((struct net_server_options){                                                                  \
-        .endpoint = config->section##_endpoint,                                                    \
-        .tls_cert_file = config->section##_tls_cert_file,                                          \
-        .tls_key_file = config->section##_tls_key_file,                                            \
-        .tls_client_ca_file = config->section##_tls_client_ca_file,                                \
-        .on_request = (handler),                                                                   \
-        .self = (object),                                                                          \
-    })
-
 static int serve_open_listeners(struct serve *serve, struct fm_why *why)
 {
-    const struct config *config = serve->config;
-    struct net_server_options grpc = SERVE_LISTENER(otlp_grpc, ingest_on_request, serve->ingest);
-    struct net_server_options http = SERVE_LISTENER(otlp_http, ingest_on_request, serve->ingest);
-    struct net_server_options query = SERVE_LISTENER(query, api_on_request, serve->api);
-    int rc = serve_listen(serve, LISTEN_GRPC, config->otlp_grpc_enabled, grpc, why);
-    if (rc == FM_OK)
-        rc = serve_listen(serve, LISTEN_HTTP, config->otlp_http_enabled, http, why);
-    if (rc == FM_OK)
-        rc = serve_listen(serve, LISTEN_QUERY, config->query_enabled, query, why);
-    return rc;
+    const struct listeners_owner owner = {
+        .config = serve->config,
+        .platform = serve->platform,
+        .ingest = serve->ingest,
+        .api = serve->api,
+        .budget = &serve->budget,
+    };
+    return listeners_open(&serve->listeners, &owner, why);
 }
 
 /* ---- stopping ---- */
@@ -378,9 +337,15 @@ static void serve_on_replicator_closed(void *self)
     store_close(serve->store, serve_on_store_closed, serve);
 }
 
-static void serve_close_data(struct serve *serve)
+/* Nobody can reach us any more. */
+static void serve_on_listeners_closed(void *self)
 {
+    struct serve *serve = self;
     const struct store_observer nobody = {0};
+    if (serve->ingest)
+        ingest_stop(serve->ingest);
+    if (serve->tenants)
+        tenants_stop(serve->tenants);
     if (serve->store)
         store_set_observer(serve->store, &nobody);
     if (serve->replicator)
@@ -389,13 +354,6 @@ static void serve_close_data(struct serve *serve)
         serve_on_replicator_closed(serve);
     else
         serve_on_store_closed(serve);
-}
-
-static void serve_on_server_closed(void *self)
-{
-    struct serve *serve = self;
-    if (--serve->open_servers == 0)
-        serve_close_data(serve);
 }
 
 static void serve_on_deadline(struct pf_timer *timer)
@@ -419,16 +377,8 @@ static void serve_stop(struct serve *serve)
     pf_timer_start(serve->platform, &serve->deadline_timer, serve->config->shutdown_timeout);
     if (serve->api)
         api_set_ready(serve->api, false);
-    if (serve->open_servers == 0) {
-        serve_close_data(serve);
-        return;
-    }
-    for (size_t i = 0; i < LISTEN_COUNT; i++) {
-        struct net_server *server = fm_take(serve->servers[i]);
-        if (server)
-            net_server_close(server, serve->config->shutdown_timeout / 2, serve_on_server_closed,
-                             serve);
-    }
+    listeners_close(&serve->listeners, serve->config->shutdown_timeout / 2,
+                    serve_on_listeners_closed, serve);
 }
 
 /* ---- signals and timers ---- */
@@ -436,7 +386,6 @@ static void serve_stop(struct serve *serve)
 static void serve_reload(struct serve *serve)
 {
     struct config *config;
-    struct fm_why why;
     linux_notify("RELOADING=1");
     if (serve_load_config(serve, &config) < 0) {
         log_error("serve.reload", "result=refused why=\"the configuration has errors; the old one "
@@ -448,10 +397,9 @@ static void serve_reload(struct serve *serve)
     serve->config->log_format = config->log_format;
     serve_setup_log(serve);
     (void)config_free(config);
-    for (size_t i = 0; i < LISTEN_COUNT; i++) {
-        if (serve->servers[i] && net_server_reload_tls(serve->servers[i], &why) < 0)
-            log_error("listener.reload", "name=%s why=\"%s\"", listener_names[i], why.text);
-    }
+    listeners_reload(&serve->listeners);
+    tenants_reload(serve->tenants);
+    ingest_reload(serve->ingest);
     log_info("serve.reload", "result=done");
     linux_notify("READY=1");
 }
@@ -479,7 +427,7 @@ static void serve_on_status(struct pf_timer *timer)
     store_get_status(serve->store, &store);
     (void)snprintf(text, sizeof text,
                    "STATUS=ready: %u listeners, %" PRIu64 " blocks, %" PRIu64 " not uploaded%s%s",
-                   serve->open_servers, store.blocks_sealed,
+                   serve->listeners.open_count, store.blocks_sealed,
                    store.blocks_sealed - FM_MIN(store.blocks_sealed, store.blocks_uploaded),
                    store.problem[0] ? ", " : "", store.problem);
     linux_notify(text);
@@ -496,6 +444,9 @@ static int serve_start(struct serve *serve)
     rc = serve_open_replicator(serve, &why);
     if (rc < 0)
         return serve_fail("upload", rc, &why, EXIT_CONFIGURATION);
+    rc = serve_open_tenants(serve, &why);
+    if (rc < 0)
+        return serve_fail("tenants", rc, &why, EXIT_CONFIGURATION);
     rc = serve_open_services(serve);
     if (rc < 0)
         return serve_fail("services", rc, &why, EXIT_IO);
@@ -546,6 +497,7 @@ int serve_main(int argc, char **argv)
     uv_platform_run(serve.platform);
     (void)api_free(serve.api);
     (void)ingest_free(serve.ingest);
+    (void)tenants_free(serve.tenants);
     (void)query_engine_free(serve.query);
     log_setup(LOG_LEVEL_INFO, false, NULL);
     (void)uv_platform_free(serve.platform);

@@ -7,10 +7,17 @@
 #include "fermata/query.h"
 #include "fermata/replicate.h"
 #include "fermata/store.h"
+#include "fermata/tenants.h"
 
+#define API_LISTENERS_MAX 16
+struct api_listener { /* a line of the status */
+    const char *name, *endpoint;
+    bool has_spans; /* a receiver's, by the protocol it is named after */
+    uint64_t accepted_spans, refused_spans;
+};
 struct api_options {
     const char *prefix; /* "" or "/tempo" */
-    const char *default_tenant;
+    struct tenants *tenants; /* borrowed; whose data a request may read */
     /* Where it listens: on loopback only this host, localhost and addresses are taken as Host.
      * NULL: any. */
     const char *endpoint;
@@ -20,6 +27,8 @@ struct api_options {
     /* What api does not know itself: ingest, listeners, the process.  Each may be NULL. */
     void (*put_metrics)(void *self, struct fm_buf *out);
     void (*count_spans)(void *self, uint64_t *ret_accepted, uint64_t *ret_refused);
+    /* index below API_LISTENERS_MAX; false: not open. */
+    bool (*listener_at)(void *self, size_t index, struct api_listener *ret_row);
     uint64_t (*rss_bytes)(void);
     void *self;
 };

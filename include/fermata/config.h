@@ -23,15 +23,35 @@
     CONFIG_RECEIVER(X, "receiver.otlp_http", otlp_http, "127.0.0.1:4318")                          \
     X(LIST, "receiver.otlp_http", "cors_allowed_origins", cors_allowed_origins, "",                \
       "list of origins, or *; empty: off")                                                         \
+    CONFIG_DATAGRAMS(X, "receiver.jaeger_thrift_compact", jaeger_compact, "127.0.0.1:6831")        \
+    CONFIG_DATAGRAMS(X, "receiver.jaeger_thrift_binary", jaeger_binary, "127.0.0.1:6832")          \
+    CONFIG_RECEIVER(X, "receiver.jaeger_thrift_http", jaeger_http, "127.0.0.1:14268")              \
+    CONFIG_RECEIVER(X, "receiver.jaeger_grpc", jaeger_grpc, "127.0.0.1:14250")                     \
+    CONFIG_RECEIVER(X, "receiver.jaeger_sampling", jaeger_sampling, "127.0.0.1:5778")              \
+    X(TEXT, "receiver.jaeger_sampling", "strategies_file", sampling_strategies_file, "",           \
+      "JSON; empty: sample everything")                                                            \
+    CONFIG_RECEIVER(X, "receiver.zipkin", zipkin, "127.0.0.1:9411")                                \
+    X(LIST, "receiver.zipkin", "cors_allowed_origins", zipkin_cors_allowed_origins, "",            \
+      "list of origins, or *; empty: off")                                                         \
+    X(TEXT, "tenants", "overrides_file", tenants_overrides_file, "", "rates and identities")       \
+    X(BYTES, "tenants", "rate_bytes", tenants_rate_bytes, "0", "a second, each; 0: unlimited")     \
+    X(BYTES, "tenants", "burst_bytes", tenants_burst_bytes, "0", "0: two seconds' worth")          \
+    X(UINT, "tenants", "rate_spans", tenants_rate_spans, "0", "a second, each; 0: unlimited")      \
+    X(UINT, "tenants", "burst_spans", tenants_burst_spans, "0", "0: two seconds' worth")           \
+    X(UINT, "tenants", "max_active", tenants_max_active, "64", "at once")                          \
     X(BYTES, "limits", "memory_limit", memory_limit, "64MiB", "bodies held for clients, bytes")    \
     X(BYTES, "limits", "max_body_bytes", max_body_bytes, "16MiB", "request as received")           \
     X(BYTES, "limits", "max_decompressed_bytes", max_decompressed_bytes, "64MiB",                  \
       "request after decompression")                                                               \
     X(UINT, "limits", "max_spans_per_request", max_spans_per_request, "100000", "")                \
+    X(UINT, "limits", "max_decompression_ratio", max_decompression_ratio, "250",                   \
+      "after the first MiB of a body")                                                             \
     X(BYTES, "limits", "max_attribute_bytes", max_attribute_bytes, "2KiB",                         \
       "keys and string values; longer ones are cut")                                               \
     X(BYTES, "limits", "max_bytes_per_trace", max_bytes_per_trace, "50MiB", "in one answer")       \
     X(UINT, "limits", "max_connections", max_connections, "1024", "per listener")                  \
+    X(UINT, "limits", "max_connections_per_ip", max_connections_per_ip, "128", "not of this host") \
+    X(DURATION, "limits", "max_connection_age", max_connection_age, "30m", "then GOAWAY or close") \
     X(UINT, "limits", "max_concurrent_streams", max_concurrent_streams, "100", "HTTP/2")           \
     X(DURATION, "limits", "header_timeout", header_timeout, "10s", "")                             \
     X(DURATION, "limits", "body_timeout", body_timeout, "60s", "")                                 \
@@ -79,8 +99,23 @@
     X(TEXT, section, "tls_cert_file", name##_tls_cert_file, "", "PEM; with tls_key_file: TLS")     \
     X(TEXT, section, "tls_key_file", name##_tls_key_file, "", "")                                  \
     X(TEXT, section, "tls_client_ca_file", name##_tls_client_ca_file, "", "demand client certs")   \
+    X(LIST, section, "tls_client_allowed_names", name##_tls_client_allowed_names, "",              \
+      "of client certificates (DNS name, URI or CN); empty: all that the CA signed")               \
+    X(CHOICE, section, "tls_min_version", name##_tls_min_version, "1.2", "1.2 or 1.3")             \
     X(CHOICE, section, "auth", name##_auth, "default",                                             \
-      "default, or none: allow this listener off loopback without authentication")
+      "default: what the files here ask for; none: nobody is asked, also off loopback")            \
+    X(TEXT, section, "htpasswd_file", name##_htpasswd_file, "", "users; bcrypt or SHA-crypt")      \
+    X(TEXT, section, "bearer_tokens_file", name##_bearer_tokens_file, "", "lines of NAME:TOKEN")   \
+    X(TEXT, section, "unix_mode", name##_unix_mode, "0660", "of a unix:PATH endpoint")             \
+    X(LIST, section, "unix_allowed_users", name##_unix_allowed_users, "",                          \
+      "names or numbers of those behind a unix socket; empty: all whom the mode lets in")
+
+#define CONFIG_DATAGRAMS(X, section, name, endpoint)                                               \
+    X(BOOL, section, "enabled", name##_enabled, "true", "")                                        \
+    X(TEXT, section, "endpoint", name##_endpoint, endpoint, "host:port, UDP")                      \
+    X(CHOICE, section, "auth", name##_auth, "default",                                             \
+      "default, or none: allow datagrams from other hosts")                                        \
+    X(BYTES, section, "socket_buffer", name##_socket_buffer, "8MiB", "asked of the kernel")
 
 #define CONFIG_FIELD_TEXT     const char *
 #define CONFIG_FIELD_LIST     const char *
@@ -111,6 +146,34 @@ enum config_block_compression { CONFIG_BLOCK_ZSTD, CONFIG_BLOCK_SNAPPY };
 enum config_on_full { CONFIG_FULL_REJECT, CONFIG_FULL_DROP_OLDEST };
 enum config_destination { CONFIG_TO_DIR, CONFIG_TO_S3 };
 enum config_auth { CONFIG_AUTH_DEFAULT, CONFIG_AUTH_NONE };
+enum config_tls_version { CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
+
+/* What listeners of one kind have in common, gathered from their sections. */
+#define CONFIG_LISTENERS(X)                                                                        \
+    X(OTLP_GRPC, "otlp_grpc", "receiver.otlp_grpc", otlp_grpc)                                     \
+    X(OTLP_HTTP, "otlp_http", "receiver.otlp_http", otlp_http)                                     \
+    X(JAEGER_HTTP, "jaeger_thrift_http", "receiver.jaeger_thrift_http", jaeger_http)               \
+    X(JAEGER_GRPC, "jaeger_grpc", "receiver.jaeger_grpc", jaeger_grpc)                             \
+    X(JAEGER_SAMPLING, "jaeger_sampling", "receiver.jaeger_sampling", jaeger_sampling)             \
+    X(ZIPKIN, "zipkin", "receiver.zipkin", zipkin)                                                 \
+    X(QUERY, "query", "query", query)
+enum config_listener_index {
+#define X(index, name, section, field) CONFIG_LISTENER_##index,
+    CONFIG_LISTENERS(X)
+#undef X
+        CONFIG_LISTENER_COUNT
+};
+struct config_listener {
+    const char *name, *section; /* "otlp_grpc" for logs and labels, "receiver.otlp_grpc" */
+    bool enabled;
+    const char *endpoint, *tls_cert_file, *tls_key_file, *tls_client_ca_file;
+    const char *tls_client_allowed_names;
+    enum config_tls_version tls_min_version;
+    enum config_auth auth;
+    const char *htpasswd_file, *bearer_tokens_file, *unix_mode, *unix_allowed_users;
+};
+struct config_listener config_listener(const struct config *config, enum config_listener_index i);
+
 /* The words of a CHOICE, NULL at the end; NULL if the key is no choice. */
 const char *const *config_choices(const char *section, const char *key);
 

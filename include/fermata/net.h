@@ -8,17 +8,10 @@
 #define FERMATA_NET_H
 
 #include "fermata/http.h"
+#include "fermata/net_auth.h"
+#include "fermata/net_budget.h"
 #include "fermata/platform.h"
 #include "fermata/telemetry.h"
-
-/* Bytes that peers make us hold, over all connections; refusing is an answer, not an accident. */
-struct net_budget {
-    uint64_t bytes_max;
-    metric bytes_used;
-    metric refusals_total;
-};
-bool net_budget_take(struct net_budget *budget, uint64_t bytes);
-void net_budget_give(struct net_budget *budget, uint64_t bytes);
 
 /* ---- server ---- */
 
@@ -31,8 +24,9 @@ struct net_request_view {
     size_t header_count;
     struct fm_slice body; /* complete */
     bool is_h2;
-    bool is_loopback;     /* the peer is on this host */
-    uint64_t received_ns; /* monotonic: the head's arrival */
+    bool is_loopback;                    /* the peer is on this host */
+    uint64_t received_ns;                /* monotonic: the head's arrival */
+    const struct net_identity *identity; /* who asks; never NULL */
 };
 const struct net_request_view *net_request_view(const struct net_request *request); /* borrowed */
 /* Takes the body away (the bytes stay charged to the budget until net_request is answered). */
@@ -54,18 +48,54 @@ struct net_response {
 /* Exactly once per request, from the loop's thread, at any later time. */
 void net_respond(struct net_request *request, const struct net_response *response);
 
+/* What is turned away before a handler sees it, by reason: connections and requests. */
+#define NET_REFUSALS(X)                                                                            \
+    X(CONNECTIONS, "connections")   /* connection_max */                                           \
+    X(PER_IP, "connections_per_ip") /* connection_per_ip_max */                                    \
+    X(HANDSHAKES, "handshakes")     /* too many are under way */                                   \
+    X(TLS, "tls")                   /* a handshake failed, or a certificate was not accepted */    \
+    X(UNIX_USER, "unix_user")       /* not one of unix_allowed_users */                            \
+    X(AUTH, "auth")                 /* no right password or token */                               \
+    X(AUTH_BUSY, "auth_busy")       /* passwords to check in a queue that is full */               \
+    X(MEMORY, "memory")             /* the budget */                                               \
+    X(SIZE, "size")                 /* of a body */                                                \
+    X(HEAD, "head")                 /* size of a head or a target, or a target that is no path */  \
+    X(PROTOCOL, "protocol")         /* broken HTTP or TLS records */                               \
+    X(FLOOD, "flood")               /* resets, PINGs and other frames that only cost */            \
+    X(TIMEOUT, "timeout")           /* heads, bodies and answers that do not move */
+enum net_refusal_reason {
+#define X(name, text) NET_REFUSED_##name,
+    NET_REFUSALS(X)
+#undef X
+        NET_REFUSED_COUNT
+};
+const char *net_refusal_text(enum net_refusal_reason reason);
+
 struct net_server_metrics {
     metric connections_total, connections_open, requests_total, requests_refused_total;
     metric protocol_errors_total, tls_failures_total, bytes_received_total, bytes_sent_total;
+    metric connections_aged_total; /* told to go because of connection_age_ns */
+    metric refused_total[NET_REFUSED_COUNT];
 };
 struct net_server_options {
     const char *name;     /* for logs: "otlp_grpc" */
     const char *endpoint; /* "127.0.0.1:4317", "[::1]:4317", "unix:/run/fermata/x.sock" */
-    const char *tls_cert_file, *tls_key_file, *tls_client_ca_file; /* NULL or "": none */
+    /* Files and lists: NULL or "" is none.  What they mean: net_auth.h. */
+    const char *tls_cert_file, *tls_key_file, *tls_client_ca_file;
+    const char *tls_client_allowed_names; /* blank separated */
+    bool tls_13_only;
+    const char *htpasswd_file, *bearer_tokens_file;
+    const char *unix_mode, *unix_allowed_users; /* octal; blank separated */
     struct http_limits limits;
     uint32_t connection_max;
+    uint32_t connection_per_ip_max; /* of other hosts; 0: unlimited */
+    uint64_t connection_age_ns;     /* then GOAWAY or Connection: close; 0: unlimited */
     uint64_t head_timeout_ns, body_timeout_ns, idle_timeout_ns;
     struct net_budget *budget; /* borrowed */
+    /* Whose share of the budget a request's body is, asked when its head is known and its identity
+     * judged.  NULL: nobody's. */
+    uint32_t (*party)(void *party_self, const struct net_request_view *view);
+    void *party_self;
     /* Called when a request is complete. */
     void (*on_request)(void *self, struct net_request *request);
     void *self;
@@ -81,8 +111,9 @@ const struct net_server_metrics *net_server_metrics(const struct net_server *ser
  * everything; closed is called last, after which the server is gone. */
 void net_server_close(struct net_server *server, uint64_t grace_ns, void (*closed)(void *self),
                       void *self);
-/* Re-reads certificate and key; old connections stay.  On failure the old ones stay in use. */
-FM_MUST int net_server_reload_tls(struct net_server *server, struct fm_why *why);
+/* Re-reads certificates, keys, users and tokens; old connections stay.  On failure what was in use
+ * stays in use. */
+FM_MUST int net_server_reload(struct net_server *server, struct fm_why *why);
 
 /* ---- client: one connection at a time per net_client, kept alive between calls ---- */
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* net_stream - a plain byte stream (TCP or unix socket) to a server, for tools.  Part of net.
+/* net_stream - a byte stream (TCP, TLS over it, or unix socket) to a server, for tools.  Part of
+ * net.
  *
  * The load generator speaks HTTP/1 and HTTP/2 over it with src/lib/http's protocol engines; the
  * daemon's own client is net_client.
@@ -21,10 +22,26 @@ struct net_stream_events { /* on the loop; none is called after net_stream_free 
     void (*on_end)(void *self, int rc, const char *text);
 };
 
+/* Whom we trust and who we are; shared by streams, freed after the last of them is open. */
+struct net_stream_tls;
+struct net_stream_tls_options {
+    const char *ca_file;              /* NULL or "": the system's store */
+    const char *cert_file, *key_file; /* ours; NULL or "": none */
+    const char *server_name;          /* that the server's certificate must carry */
+    bool h2;                          /* HTTP/2 is going to be spoken, else HTTP/1.1 */
+};
+FM_MUST int net_stream_tls_new(struct net_stream_tls **ret_tls,
+                               const struct net_stream_tls_options *options, struct fm_why *why);
+struct net_stream_tls *net_stream_tls_free(struct net_stream_tls *tls);
+
 /* Starts to connect; names are looked up without blocking the loop. */
 FM_MUST int net_stream_open(struct net_stream **ret_stream, struct platform *platform,
                             const struct net_endpoint *endpoint,
                             const struct net_stream_events *events, void *self);
+/* The same over TLS: on_open comes after the handshake. */
+FM_MUST int net_stream_open_tls(struct net_stream **ret_stream, struct platform *platform,
+                                const struct net_endpoint *endpoint, struct net_stream_tls *tls,
+                                const struct net_stream_events *events, void *self);
 /* Sends bytes, which must stay valid until on_written; not before on_open, and not again before
  * on_written.  on_written is never called from within. */
 void net_stream_write(struct net_stream *stream, const struct fm_slice *slices, size_t count);

@@ -18,13 +18,13 @@
 #define CHANNEL_RESPONSE_MAX FM_MIB(1)
 #define CHANNEL_PAUSE_MIN_NS (20 * FM_NS_PER_MS)
 #define CHANNEL_PAUSE_MAX_NS (2 * FM_NS_PER_S)
-#define CHANNEL_GRPC_PATH    "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+#define CHANNEL_HEADERS_MAX  (5 + OPTION_LIST_MAX)
 
 struct emit_channel {
     struct emit_run *run;      /* borrowed */
     struct net_stream *stream; /* owned; NULL: not connected */
     bool is_open, is_writing, close_after;
-    unsigned failures; /* of connecting, in a row */
+    unsigned failures; /* of connections, in a row: since the last answer */
     bool is_waiting;   /* for reconnect */
     struct pf_timer reconnect;
     struct h1 *h1;        /* owned; one a connection */
@@ -32,14 +32,14 @@ struct emit_channel {
     struct fm_buf output;
     struct fm_buf response; /* HTTP/1's body */
     char host[300];         /* Host, :authority */
-    struct http_header headers[6];
+    struct http_header headers[CHANNEL_HEADERS_MAX];
     size_t header_count, slot_count;
     struct emit_slot slots[];
 };
 
 static bool channel_is_grpc(const struct emit_channel *channel)
 {
-    return channel->run->plan->protocol == EMIT_OTLP_GRPC;
+    return channel->run->plan->protocol->transport == EMIT_GRPC;
 }
 
 static uint64_t channel_pause(unsigned failures)
@@ -56,19 +56,19 @@ static void channel_add_header(struct emit_channel *channel, const char *name, c
 
 static void channel_make_headers(struct emit_channel *channel)
 {
-    static const char *const types[] = {
-        [EMIT_OTLP_HTTP] = "application/x-protobuf",
-        [EMIT_OTLP_GRPC] = "application/grpc",
-        [EMIT_OTLP_HTTP_JSON] = "application/json",
-    };
     const struct emit_plan *plan = channel->run->plan;
 
-    channel_add_header(channel, "content-type", types[plan->protocol]);
+    channel_add_header(channel, "content-type", plan->protocol->content_type);
     channel_add_header(channel, "user-agent", "fermata-emit/" FERMATA_VERSION);
     if (channel_is_grpc(channel))
         channel_add_header(channel, "te", "trailers");
     if (plan->tenant)
         channel_add_header(channel, "x-scope-orgid", plan->tenant);
+    for (size_t i = 0; i < plan->headers.count; i++) {
+        const char *text = plan->headers.items[i], *colon = strchr(text, ':');
+        channel->headers[channel->header_count++] = (struct http_header){
+            fm_slice(text, (size_t)(colon - text)), fm_slice_text(colon + 1 + (colon[1] == ' '))};
+    }
     if (plan->target.is_unix)
         (void)snprintf(channel->host, sizeof channel->host, "localhost");
     else
@@ -109,6 +109,8 @@ static void slot_take_answer(struct emit_slot *slot)
     slot->is_answered = false;
     if (answer->text[0])
         (void)snprintf(run->tally.last_error, sizeof run->tally.last_error, "%s", answer->text);
+    if (answer->rc != FM_ECLOSED)
+        slot->channel->failures = 0;
     if (answer->rc == FM_OK) {
         slot->state = SLOT_EMPTY;
         emit_run_acked(run, slot);
@@ -136,6 +138,8 @@ static void slot_on_call_done(struct h2_call *call, int rc)
 
     if (rc == FM_OK) {
         slot->is_answered = true;
+        if (slot->channel->run->plan->protocol->answer == EMIT_ANSWERS_NOTHING)
+            fm_buf_reset(&call->response);
         emit_answer_grpc(&slot->answer, call);
     } else {
         slot_answer_lost(slot, "the stream was reset");
@@ -189,9 +193,7 @@ static void channel_on_open(void *self)
         return;
     }
     run->tally.connections++;
-    run->last_success_ns = pf_now_ns(run->platform);
     channel->is_open = true;
-    channel->failures = 0;
     emit_channel_step(channel);
 }
 
@@ -227,8 +229,11 @@ static bool channel_take_response(struct emit_channel *channel)
     if (http_header_find(head->headers, head->header_count, "retry-after", &value) != FM_OK ||
         fm_u64_parse(value, &retry_after_s) < 0 || retry_after_s > 3600)
         retry_after_s = 0;
-    emit_answer_http(&slot->answer, channel->run->plan->protocol == EMIT_OTLP_HTTP_JSON,
-                     head->status, retry_after_s, fm_buf_slice(&channel->response));
+    const struct emit_protocol *protocol = channel->run->plan->protocol;
+    if (protocol->answer == EMIT_ANSWERS_NOTHING)
+        fm_buf_reset(&channel->response);
+    emit_answer_http(&slot->answer, protocol->answer == EMIT_ANSWERS_JSON, head->status,
+                     retry_after_s, fm_buf_slice(&channel->response));
     slot->is_answered = true;
     channel->close_after = !head->keep_alive;
     return true;
@@ -291,7 +296,7 @@ static void channel_send_h1(struct emit_channel *channel, struct emit_slot *slot
 static bool channel_send_h2(struct emit_channel *channel, struct emit_slot *slot)
 {
     slot->call.authority = fm_slice_text(channel->host);
-    slot->call.path = FM_SLICE(CHANNEL_GRPC_PATH);
+    slot->call.path = fm_slice_text(channel->run->plan->path);
     slot->call.headers = channel->headers;
     slot->call.header_count = channel->header_count;
     slot->call.body = slot->batch.framed;
@@ -377,8 +382,8 @@ void emit_channel_step(struct emit_channel *channel)
     if (channel->is_open)
         good = channel_send(channel) && channel_pump(channel);
     else if (!channel->stream && !channel->is_waiting && channel_wants_to_send(channel))
-        good = net_stream_open(&channel->stream, run->platform, &run->plan->target, &channel_events,
-                               channel) == FM_OK;
+        good = net_stream_open_tls(&channel->stream, run->platform, &run->plan->target, run->tls,
+                                   &channel_events, channel) == FM_OK;
     if (!good)
         channel_fail(channel,
                      channel->is_open ? "the server closes the connection" : "cannot connect");
@@ -408,7 +413,7 @@ uint64_t emit_channel_unknown_spans(const struct emit_channel *channel)
 
 int emit_channel_new(struct emit_channel **ret_channel, struct emit_run *run)
 {
-    size_t slot_count = run->plan->protocol == EMIT_OTLP_GRPC ? run->plan->stream_count : 1;
+    size_t slot_count = run->plan->protocol->transport == EMIT_GRPC ? run->plan->stream_count : 1;
     struct emit_channel *channel =
         calloc(1, sizeof *channel + slot_count * sizeof channel->slots[0]);
 

@@ -19,10 +19,21 @@
 #define RUN_PROGRESS_NS (200 * FM_NS_PER_MS)
 #define RUN_GIVE_UP_NS  (60 * FM_NS_PER_S) /* without --give-up, once there was a connection */
 
-static void run_step_channels(struct emit_run *run)
+static void run_step(struct emit_run *run)
 {
     for (size_t i = 0; i < run->channel_count && !run->is_over; i++)
         emit_channel_step(run->channels[i]);
+    for (size_t i = 0; i < run->post_count && !run->is_over; i++)
+        emit_post_step(run->posts[i]);
+}
+
+static void run_free_senders(struct emit_run *run)
+{
+    for (size_t i = 0; i < run->channel_count; i++)
+        run->channels[i] = emit_channel_free(run->channels[i]);
+    for (size_t i = 0; i < run->post_count; i++)
+        run->posts[i] = emit_post_free(run->posts[i]);
+    run->channel_count = run->post_count = 0;
 }
 
 static void run_on_over(struct pf_timer *timer)
@@ -30,11 +41,11 @@ static void run_on_over(struct pf_timer *timer)
     struct emit_run *run = FM_CONTAINER(timer, struct emit_run, ending);
 
     run->is_over = true;
-    for (size_t i = 0; i < run->channel_count; i++) {
+    for (size_t i = 0; i < run->channel_count; i++)
         run->tally.unknown_spans += emit_channel_unknown_spans(run->channels[i]);
-        run->channels[i] = emit_channel_free(run->channels[i]);
-    }
-    run->channel_count = 0;
+    for (size_t i = 0; i < run->post_count; i++)
+        run->tally.unknown_spans += emit_post_unsent_spans(run->posts[i]);
+    run_free_senders(run);
     pf_timer_stop(run->platform, &run->pace);
     pf_timer_stop(run->platform, &run->progress);
     uv_platform_stop(run->platform);
@@ -49,7 +60,7 @@ static void run_end(struct emit_run *run, uint64_t delay_ns)
     pf_timer_start(run->platform, &run->ending, delay_ns);
 }
 
-static void run_fail(struct emit_run *run, int rc)
+void emit_run_failed(struct emit_run *run, int rc)
 {
     if (run->failure == FM_OK)
         run->failure = rc;
@@ -60,6 +71,10 @@ static bool run_is_idle(const struct emit_run *run)
 {
     for (size_t i = 0; i < run->channel_count; i++) {
         if (!emit_channel_is_idle(run->channels[i]))
+            return false;
+    }
+    for (size_t i = 0; i < run->post_count; i++) {
+        if (!emit_post_is_idle(run->posts[i]))
             return false;
     }
     return true;
@@ -85,7 +100,7 @@ void emit_run_check(struct emit_run *run)
 
 static void run_on_pace(struct pf_timer *timer)
 {
-    run_step_channels(FM_CONTAINER(timer, struct emit_run, pace));
+    run_step(FM_CONTAINER(timer, struct emit_run, pace));
 }
 
 static void run_on_deadline(struct pf_timer *timer)
@@ -106,24 +121,32 @@ static uint64_t run_wait_ns(const struct emit_run *run, uint64_t now_ns)
     return due_s > since_s ? (uint64_t)((due_s - since_s) * (double)FM_NS_PER_S) : 0;
 }
 
+bool emit_run_must_wait(struct emit_run *run)
+{
+    uint64_t wait_ns = run_wait_ns(run, run->plan->rate ? pf_now_ns(run->platform) : 0);
+
+    if (!wait_ns)
+        return false;
+    pf_timer_stop(run->platform, &run->pace);
+    pf_timer_start(run->platform, &run->pace, wait_ns);
+    return true;
+}
+
 int emit_run_next(struct emit_run *run, struct emit_batch *batch)
 {
-    if (run->is_ending)
+    if (run->is_ending || emit_run_must_wait(run))
         return FM_NONE;
-    uint64_t wait_ns = run_wait_ns(run, run->plan->rate ? pf_now_ns(run->platform) : 0);
-    if (wait_ns) {
-        pf_timer_stop(run->platform, &run->pace);
-        pf_timer_start(run->platform, &run->pace, wait_ns);
-        return FM_NONE;
-    }
     int rc = emit_source_next(run->source, batch);
     if (rc == FM_OK) {
-        run->issued_spans += batch->span_count;
+        if (run->plan->rate && run_is_idle(run)) /* patience begins with what is waited for */
+            run->last_success_ns = pf_now_ns(run->platform);
+        if (run->plan->protocol->transport != EMIT_DATAGRAM) /* they count one by one */
+            run->issued_spans += batch->span_count;
         return FM_OK;
     }
     if (rc < 0) {
         (void)fm_fail(&run->why, rc, "cannot make up a request: %s", fm_rc_text(rc));
-        run_fail(run, rc);
+        emit_run_failed(run, rc);
     } else if (!run->is_ending) {
         run_end(run, RUN_GRACE_NS * 6); /* the last ones may have to be tried again */
     }
@@ -147,7 +170,7 @@ void emit_run_acked(struct emit_run *run, const struct emit_slot *slot)
         return; /* which ones is not known, so none of them goes into the ledger */
     int rc = emit_ledger_add(&run->ledger, slot->batch.otlp, &run->why);
     if (rc < 0)
-        run_fail(run, rc);
+        emit_run_failed(run, rc);
 }
 
 static void run_on_progress(struct pf_timer *timer)
@@ -155,9 +178,11 @@ static void run_on_progress(struct pf_timer *timer)
     struct emit_run *run = FM_CONTAINER(timer, struct emit_run, progress);
     double seconds = (double)(pf_now_ns(run->platform) - run->started_ns) / (double)FM_NS_PER_S;
 
-    fprintf(stderr, "\r%llu spans acked, %.0f spans/s, %llu refused, %llu retries \033[K",
-            (unsigned long long)run->tally.acked_spans,
-            seconds > 0 ? (double)run->tally.acked_spans / seconds : 0,
+    uint64_t spans = run->tally.is_datagram ? run->tally.sent_spans : run->tally.acked_spans;
+
+    fprintf(stderr, "\r%llu spans %s, %.0f spans/s, %llu refused, %llu retries \033[K",
+            (unsigned long long)spans, run->tally.is_datagram ? "sent" : "acked",
+            seconds > 0 ? (double)spans / seconds : 0,
             (unsigned long long)(run->tally.rejected_spans + run->tally.failed_spans),
             (unsigned long long)run->tally.retries);
     emit_run_check(run); /* patience runs out between events, too */
@@ -185,18 +210,52 @@ static void run_on_signal(void *self, int number)
         emit_run_check(run);
 }
 
-static int run_open(struct emit_run *run)
+static int run_open_senders(struct emit_run *run)
 {
     run->channels = calloc(run->plan->connection_count, sizeof(struct emit_channel *));
-    if (!run->channels)
+    run->posts = calloc(run->plan->connection_count, sizeof(struct emit_post *));
+    if (!run->channels || !run->posts)
         return fm_fail(&run->why, FM_ENOMEM, "out of memory");
     for (size_t i = 0; i < run->plan->connection_count; i++) {
-        int rc = emit_channel_new(&run->channels[i], run);
-        if (rc < 0)
-            return fm_fail(&run->why, rc, "out of memory");
-        run->channel_count++;
+        if (run->tally.is_datagram) {
+            int rc = emit_post_new(&run->posts[i], run, &run->why);
+            if (rc < 0)
+                return rc;
+            run->post_count++;
+        } else {
+            int rc = emit_channel_new(&run->channels[i], run);
+            if (rc < 0)
+                return fm_fail(&run->why, rc, "out of memory");
+            run->channel_count++;
+        }
     }
-    int rc = uv_platform_on_signal(run->platform, SIGINT, run_on_signal, run);
+    return FM_OK;
+}
+
+static int run_open_tls(struct emit_run *run)
+{
+    const struct emit_plan *plan = run->plan;
+    const struct net_stream_tls_options options = {
+        .ca_file = plan->tls_ca_file,
+        .cert_file = plan->tls_cert_file,
+        .key_file = plan->tls_key_file,
+        .server_name = plan->tls_server_name   ? plan->tls_server_name
+                       : !plan->target.is_unix ? plan->target.host
+                                               : "localhost",
+        .h2 = plan->protocol->transport == EMIT_GRPC,
+    };
+    return plan->tls ? net_stream_tls_new(&run->tls, &options, &run->why) : FM_OK;
+}
+
+static int run_open(struct emit_run *run)
+{
+    run->tally.is_datagram = run->plan->protocol->transport == EMIT_DATAGRAM;
+    int rc = run_open_tls(run);
+    if (rc == FM_OK)
+        rc = run_open_senders(run);
+    if (rc < 0)
+        return rc;
+    rc = uv_platform_on_signal(run->platform, SIGINT, run_on_signal, run);
     if (rc == FM_OK)
         rc = uv_platform_on_signal(run->platform, SIGTERM, run_on_signal, run);
     return rc < 0 ? fm_fail(&run->why, rc, "cannot watch for signals") : FM_OK;
@@ -214,7 +273,7 @@ static void run_go(struct emit_run *run)
         run->ending.fire = run_on_deadline;
         pf_timer_start(run->platform, &run->ending, run->plan->duration_ns);
     }
-    run_step_channels(run);
+    run_step(run);
     uv_platform_run(run->platform);
     run->tally.cpu_ns = linux_cpu_ns() - cpu_ns;
     if (run->progress.fire == run_on_progress)
@@ -235,14 +294,16 @@ int emit_run(struct emit_run *run, const struct emit_plan *plan, struct emit_sou
         run_go(run);
         rc = run->failure;
     } else {
-        for (size_t i = 0; i < run->channel_count; i++)
-            run->channels[i] = emit_channel_free(run->channels[i]);
+        run_free_senders(run);
         uv_platform_stop(run->platform);
         uv_platform_run(run->platform);
     }
     emit_ledger_close(&run->ledger);
     free(run->channels);
+    free(run->posts);
     run->channels = NULL;
+    run->posts = NULL;
+    run->tls = net_stream_tls_free(run->tls);
     run->platform = uv_platform_free(run->platform);
     return rc;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Requests to send: made up as they are wanted, made up beforehand, or read from a file.
+/* Requests to send: made up as they are wanted, made up beforehand, or read from a file; in OTLP's
+ * protobuf, and translated for the protocols that want something else.
  *
  * A corpus, in memory as in its file, is entry after entry: span count (u32, little-endian), then
  * the request as a gRPC message (0, u32 length big-endian, bytes).  So one copy serves HTTP and
@@ -11,7 +12,6 @@
 #include "emit.h"
 #include "fermata/linux.h"
 #include "fermata/pb.h"
-#include "otlp_json.h"
 
 #define SOURCE_BYTES_MAX       (UINT64_C(8) << 30)
 #define SOURCE_BATCH_BYTES_MAX FM_MIB(256)
@@ -23,24 +23,25 @@ struct emit_source {
     struct corpus *corpus; /* owned; NULL: all is in memory */
     struct platform *platform;
     uint64_t start_ns, span_max, span_count;
-    bool is_json;
-    struct fm_buf memory; /* entries */
-    struct fm_buf json;   /* the same requests: length (u32, little-endian), OTLP/JSON */
-    size_t position, json_position;
+    const struct emit_protocol *protocol;
+    size_t packet_bytes;
+    struct fm_buf memory;     /* entries */
+    struct fm_buf translated; /* the same requests: length (u32, little-endian), what is sent */
+    size_t position, translated_position;
     bool repeats; /* begin again at the end */
 };
 
 void emit_batch_init(struct emit_batch *batch)
 {
     *batch = (struct emit_batch){0};
-    fm_buf_init(&batch->framed_buf, SOURCE_BATCH_BYTES_MAX);
-    fm_buf_init(&batch->json_buf, SOURCE_BATCH_BYTES_MAX);
+    fm_buf_init(&batch->otlp_buf, SOURCE_BATCH_BYTES_MAX);
+    fm_buf_init(&batch->body_buf, SOURCE_BATCH_BYTES_MAX);
 }
 
 void emit_batch_fini(struct emit_batch *batch)
 {
-    fm_buf_fini(&batch->framed_buf);
-    fm_buf_fini(&batch->json_buf);
+    fm_buf_fini(&batch->otlp_buf);
+    fm_buf_fini(&batch->body_buf);
 }
 
 /* resource_spans, scope_spans, spans. */
@@ -134,22 +135,44 @@ static int source_load(struct emit_source *source, const char *path, struct fm_w
     return FM_OK;
 }
 
-/* Translates what is in memory, so that the clock does not measure it. */
-static int source_prepare_json(struct emit_source *source, struct fm_why *why)
+/* Appends the request in the protocol's form, for gRPC with its prefix. */
+static int source_translate(const struct emit_source *source, struct fm_slice otlp,
+                            struct fm_buf *target)
+{
+    size_t start = target->len;
+
+    if (source->protocol->transport == EMIT_GRPC)
+        fm_buf_put_zeros(target, SOURCE_PREFIX_BYTES);
+    int rc = source->protocol->translate(otlp, source->packet_bytes, target);
+    if (rc < 0)
+        return rc;
+    if (source->protocol->transport == EMIT_GRPC)
+        fm_store_be32(target->ptr + start + 1,
+                      (uint32_t)(target->len - start - SOURCE_PREFIX_BYTES));
+    return FM_OK;
+}
+
+/* Translates what is in memory, as far as it will be sent, so that the clock does not measure it.
+ */
+static int source_prepare_translated(struct emit_source *source, struct fm_why *why)
 {
     struct fm_slice framed;
     uint32_t count;
+    uint64_t spans = 0;
 
-    while (source_entry(source, &framed, &count)) {
-        size_t start = source->json.len;
-        fm_buf_put_zeros(&source->json, 4);
-        int rc = otlp_json_put(
-            fm_slice(framed.ptr + SOURCE_PREFIX_BYTES, framed.len - SOURCE_PREFIX_BYTES),
-            &source->json);
+    while (spans < source->span_max && source_entry(source, &framed, &count)) {
+        size_t start = source->translated.len;
+        fm_buf_put_zeros(&source->translated, 4);
+        int rc = source_translate(
+            source, fm_slice(framed.ptr + SOURCE_PREFIX_BYTES, framed.len - SOURCE_PREFIX_BYTES),
+            &source->translated);
         if (rc < 0)
-            return fm_fail(why, rc, "cannot translate to JSON: %s", fm_rc_text(rc));
-        fm_store_le32(source->json.ptr + start, (uint32_t)(source->json.len - start - 4));
+            return fm_fail(why, rc, "cannot translate to %s: %s", source->protocol->name,
+                           fm_rc_text(rc));
+        fm_store_le32(source->translated.ptr + start,
+                      (uint32_t)(source->translated.len - start - 4));
         source->position += framed.len + SOURCE_ENTRY_BYTES - SOURCE_PREFIX_BYTES;
+        spans += count;
     }
     source->position = 0;
     return FM_OK;
@@ -179,16 +202,17 @@ int emit_source_new(struct emit_source **ret_source, const struct emit_plan *pla
     if (!source)
         return fm_fail(why, FM_ENOMEM, "out of memory");
     source->platform = linux_platform();
-    source->is_json = plan->protocol == EMIT_OTLP_HTTP_JSON;
+    source->protocol = plan->protocol;
+    source->packet_bytes = plan->packet_bytes;
     source->start_ns = plan->start_ns;
     source->span_max = plan->total ? plan->total : UINT64_MAX;
     /* A corpus is sent once, unless more spans or a time were asked for by name. */
     source->repeats = plan->corpus_file ? plan->total || plan->duration_ns : false;
     fm_buf_init(&source->memory, SOURCE_BYTES_MAX);
-    fm_buf_init(&source->json, SOURCE_BYTES_MAX);
+    fm_buf_init(&source->translated, SOURCE_BYTES_MAX);
     int rc = source_open(source, plan, why);
-    if (rc == FM_OK && source->is_json)
-        rc = source_prepare_json(source, why);
+    if (rc == FM_OK && source->protocol->translate && !plan->write_corpus_file)
+        rc = source_prepare_translated(source, why);
     if (rc < 0)
         return rc;
     *ret_source = fm_take(source);
@@ -200,7 +224,7 @@ struct emit_source *emit_source_free(struct emit_source *source)
     if (source) {
         corpus_free(source->corpus);
         fm_buf_fini(&source->memory);
-        fm_buf_fini(&source->json);
+        fm_buf_fini(&source->translated);
         free(source);
     }
     return NULL;
@@ -209,17 +233,17 @@ struct emit_source *emit_source_free(struct emit_source *source)
 static int source_take(struct emit_source *source, struct emit_batch *batch)
 {
     if (source->corpus) {
-        fm_buf_reset(&batch->framed_buf);
-        int rc = source_generate(source, &batch->framed_buf, &batch->span_count);
+        fm_buf_reset(&batch->otlp_buf);
+        int rc = source_generate(source, &batch->otlp_buf, &batch->span_count);
         if (rc < 0)
             return rc;
-        batch->framed = fm_buf_slice(&batch->framed_buf);
+        batch->framed = fm_buf_slice(&batch->otlp_buf);
         return FM_OK;
     }
     if (source->position == source->memory.len) {
         if (!source->repeats)
             return FM_END;
-        source->position = source->json_position = 0;
+        source->position = source->translated_position = 0;
     }
     bool is_entry = source_entry(source, &batch->framed, &batch->span_count);
     FM_ASSERT(is_entry); /* made or checked by ourselves */
@@ -227,19 +251,24 @@ static int source_take(struct emit_source *source, struct emit_batch *batch)
     return FM_OK;
 }
 
-static int source_take_json(struct emit_source *source, struct emit_batch *batch)
+static int source_take_translated(struct emit_source *source, struct emit_batch *batch)
 {
-    if (source->json.len) {
-        const uint8_t *entry = source->json.ptr + source->json_position;
+    if (source->translated.len) {
+        const uint8_t *entry = source->translated.ptr + source->translated_position;
         batch->body = fm_slice(entry + 4, fm_load_le32(entry));
-        source->json_position += batch->body.len + 4;
-        return FM_OK;
+        source->translated_position += batch->body.len + 4;
+    } else {
+        fm_buf_reset(&batch->body_buf);
+        int rc = source_translate(source, batch->otlp, &batch->body_buf);
+        if (rc < 0)
+            return rc;
+        batch->body = fm_buf_slice(&batch->body_buf);
     }
-    fm_buf_reset(&batch->json_buf);
-    int rc = otlp_json_put(batch->otlp, &batch->json_buf);
-    if (rc < 0)
-        return rc;
-    batch->body = fm_buf_slice(&batch->json_buf);
+    if (source->protocol->transport == EMIT_GRPC) {
+        batch->framed = batch->body;
+        batch->body = fm_slice(batch->framed.ptr + SOURCE_PREFIX_BYTES,
+                               batch->framed.len - SOURCE_PREFIX_BYTES);
+    }
     return FM_OK;
 }
 
@@ -253,8 +282,8 @@ int emit_source_next(struct emit_source *source, struct emit_batch *batch)
     batch->otlp =
         fm_slice(batch->framed.ptr + SOURCE_PREFIX_BYTES, batch->framed.len - SOURCE_PREFIX_BYTES);
     batch->body = batch->otlp;
-    if (source->is_json) {
-        rc = source_take_json(source, batch);
+    if (source->protocol->translate) {
+        rc = source_take_translated(source, batch);
         if (rc < 0)
             return rc;
     }

@@ -53,15 +53,21 @@ static double tally_seconds(uint64_t ns)
     return (double)ns / (double)FM_NS_PER_S;
 }
 
+static uint64_t tally_spans(const struct emit_tally *tally)
+{
+    return tally->is_datagram ? tally->sent_spans : tally->acked_spans;
+}
+
 static double tally_rate(const struct emit_tally *tally)
 {
-    return tally->elapsed_ns ? (double)tally->acked_spans / tally_seconds(tally->elapsed_ns) : 0;
+    return tally->elapsed_ns ? (double)tally_spans(tally) / tally_seconds(tally->elapsed_ns) : 0;
 }
 
 /* CPU time of this process per million spans: what the sender itself costs. */
 static double tally_sender_cost(const struct emit_tally *tally)
 {
-    return tally->acked_spans ? tally_seconds(tally->cpu_ns) * 1e6 / (double)tally->acked_spans : 0;
+    uint64_t spans = tally_spans(tally);
+    return spans ? tally_seconds(tally->cpu_ns) * 1e6 / (double)spans : 0;
 }
 
 static double tally_ms(const struct emit_tally *tally, double share)
@@ -69,8 +75,36 @@ static double tally_ms(const struct emit_tally *tally, double share)
     return (double)emit_tally_percentile(tally, share) / (double)FM_NS_PER_MS;
 }
 
+static void tally_print_sent(const struct emit_tally *tally, struct fm_buf *out)
+{
+    fm_buf_puts(out, "sent       ");
+    fm_bytes_print_short(out, tally->sent_bytes);
+    fm_buf_printf(out, ", sender's CPU %.3f s per million spans\n", tally_sender_cost(tally));
+    if (tally->last_error[0])
+        fm_buf_printf(out, "last error %s\n", tally->last_error);
+}
+
+static void tally_print_datagrams(const struct emit_tally *tally, struct fm_buf *out)
+{
+    fm_buf_printf(out,
+                  "sent       %llu spans in %llu datagrams, %.2f s, %.0f spans/s; nobody "
+                  "acknowledges datagrams\n",
+                  (unsigned long long)tally->sent_spans, (unsigned long long)tally->datagrams,
+                  tally_seconds(tally->elapsed_ns), tally_rate(tally));
+    if (tally->failed_spans || tally->unknown_spans)
+        fm_buf_printf(out, "refused    %llu datagrams (%llu spans), %llu spans not sent\n",
+                      (unsigned long long)tally->failed_requests,
+                      (unsigned long long)tally->failed_spans,
+                      (unsigned long long)tally->unknown_spans);
+    tally_print_sent(tally, out);
+}
+
 void emit_tally_print(const struct emit_tally *tally, struct fm_buf *out)
 {
+    if (tally->is_datagram) {
+        tally_print_datagrams(tally, out);
+        return;
+    }
     fm_buf_printf(out, "acked      %llu spans in %llu requests, %.2f s, %.0f spans/s\n",
                   (unsigned long long)tally->acked_spans, (unsigned long long)tally->acked_requests,
                   tally_seconds(tally->elapsed_ns), tally_rate(tally));
@@ -85,11 +119,7 @@ void emit_tally_print(const struct emit_tally *tally, struct fm_buf *out)
                   (unsigned long long)tally->connection_errors);
     fm_buf_printf(out, "latency    p50 %.2f ms, p99 %.2f ms, max %.2f ms\n", tally_ms(tally, 0.5),
                   tally_ms(tally, 0.99), (double)tally->latency_max_ns / (double)FM_NS_PER_MS);
-    fm_buf_puts(out, "sent       ");
-    fm_bytes_print_short(out, tally->sent_bytes);
-    fm_buf_printf(out, ", sender's CPU %.3f s per million spans\n", tally_sender_cost(tally));
-    if (tally->last_error[0])
-        fm_buf_printf(out, "last error %s\n", tally->last_error);
+    tally_print_sent(tally, out);
 }
 
 void emit_tally_print_json(const struct emit_tally *tally, struct fm_buf *out)
@@ -98,6 +128,8 @@ void emit_tally_print_json(const struct emit_tally *tally, struct fm_buf *out)
         const char *key;
         uint64_t value;
     } counts[] = {
+        {"sent_spans", tally->sent_spans},
+        {"datagrams", tally->datagrams},
         {"acked_spans", tally->acked_spans},
         {"rejected_spans", tally->rejected_spans},
         {"failed_spans", tally->failed_spans},

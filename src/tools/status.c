@@ -152,13 +152,18 @@ static void status_put_receivers(const struct status_fields *fields, struct fm_b
         if (!name.len)
             return;
         fm_buf_puts(out, i ? "              " : "  receivers   ");
-        terminal_put_text(out, name, 12);
+        terminal_put_text(out, name, 22);
         (void)snprintf(path, sizeof path, "receivers.%u.endpoint", i);
-        terminal_put_text(out, status_text(fields, path), 22);
+        struct fm_slice endpoint = status_text(fields, path);
         (void)snprintf(path, sizeof path, "receivers.%u.accepted_spans", i);
-        fm_buf_printf(out, " %" PRIu64 " spans accepted", status_number(fields, path));
-        (void)snprintf(path, sizeof path, "receivers.%u.refused_spans", i);
-        fm_buf_printf(out, ", %" PRIu64 " refused\n", status_number(fields, path));
+        bool has_spans = status_find(fields, path) != NULL;
+        terminal_put_text(out, endpoint, has_spans ? 22 : 0);
+        if (has_spans) {
+            fm_buf_printf(out, " %" PRIu64 " spans accepted", status_number(fields, path));
+            (void)snprintf(path, sizeof path, "receivers.%u.refused_spans", i);
+            fm_buf_printf(out, ", %" PRIu64 " refused", status_number(fields, path));
+        }
+        fm_buf_puts(out, "\n");
     }
 }
 

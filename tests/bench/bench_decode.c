@@ -5,11 +5,16 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "../../src/tools/jaeger_encode.h"
+#include "../../src/tools/zipkin_encode.h"
+#include "fermata/bytes.h"
 #include "fermata/decode.h"
 #include "fermata/hash.h"
+#include "fermata/jaeger.h"
 #include "fermata/json.h"
 #include "fermata/model.h"
 #include "fermata/pb.h"
+#include "fermata/zipkin.h"
 
 #define BENCH_SPANS  512
 #define BENCH_ROUNDS 400
@@ -239,6 +244,85 @@ static void bench_trace(struct fm_slice request, int rounds)
     fm_buf_fini(&target);
 }
 
+/* ---- other forms of the same request ---- */
+
+static int bench_put_thrift(struct fm_slice otlp, struct fm_buf *body)
+{
+    return jaeger_put_thrift(otlp, THRIFT_BINARY_PROTOCOL, body);
+}
+
+static int bench_put_datagrams(struct fm_slice otlp, struct fm_buf *body)
+{
+    return jaeger_put_datagrams(otlp, THRIFT_COMPACT, FM_KIB(16), body);
+}
+
+static int bench_take_datagrams(struct fm_slice body, struct fm_arena *scratch,
+                                struct fm_buf *target, struct fm_why *why)
+{
+    struct jaeger_client_stats stats;
+    int rc = FM_OK;
+
+    while (rc == FM_OK && body.len) {
+        uint32_t len = fm_load_le32(body.ptr);
+        body =
+            fm_slice(body.ptr + JAEGER_DATAGRAM_HEAD_BYTES, body.len - JAEGER_DATAGRAM_HEAD_BYTES);
+        rc = jaeger_datagram_decode(fm_slice(body.ptr, len), scratch, target, &stats, why);
+        body = fm_slice(body.ptr + len, body.len - len);
+    }
+    return rc;
+}
+
+static int bench_take_thrift(struct fm_slice body, struct fm_arena *scratch, struct fm_buf *target,
+                             struct fm_why *why)
+{
+    return jaeger_thrift_decode(body, THRIFT_BINARY_PROTOCOL, scratch, target, why);
+}
+
+static int bench_take_zipkin_thrift(struct fm_slice body, struct fm_arena *scratch,
+                                    struct fm_buf *target, struct fm_why *why)
+{
+    return zipkin_thrift_decode(body, THRIFT_BINARY_PROTOCOL, scratch, target, why);
+}
+
+static const struct {
+    const char *name;
+    int (*put)(struct fm_slice otlp, struct fm_buf *body);
+    int (*take)(struct fm_slice body, struct fm_arena *scratch, struct fm_buf *target,
+                struct fm_why *why);
+} bench_forms[] = {
+    {"jaeger_compact", bench_put_datagrams, bench_take_datagrams},
+    {"jaeger_http", bench_put_thrift, bench_take_thrift},
+    {"jaeger_grpc", jaeger_put_pb, jaeger_pb_decode},
+    {"zipkin_json", zipkin_put_json, zipkin_json_decode},
+    {"zipkin_proto", zipkin_put_pb, zipkin_pb_decode},
+    {"zipkin_v1_json", zipkin_put_v1_json, zipkin_json_decode},
+    {"zipkin_thrift", zipkin_put_v1_thrift, bench_take_zipkin_thrift},
+};
+
+/* From the form to OTLP, without the check that follows. */
+static void bench_form(size_t form, struct fm_slice otlp, int rounds)
+{
+    struct fm_buf body, target;
+    struct fm_arena scratch;
+    struct fm_why why;
+
+    fm_buf_init(&body, FM_MIB(16));
+    fm_buf_init(&target, FM_MIB(16));
+    fm_arena_init(&scratch, FM_MIB(64));
+    if (bench_forms[form].put(otlp, &body) < 0)
+        abort();
+    double start = bench_cpu_s();
+    for (int i = 0; i < rounds; i++) {
+        fm_buf_reset(&target);
+        if (bench_forms[form].take(fm_buf_slice(&body), &scratch, &target, &why) < 0)
+            abort();
+    }
+    bench_report(bench_forms[form].name, bench_cpu_s() - start, rounds, body.len);
+    fm_arena_fini(&scratch);
+    fm_buf_fini(&target);
+    fm_buf_fini(&body);
+}
+
 int main(int argc, char **argv)
 {
     int rounds = argc > 1 ? atoi(argv[1]) : BENCH_ROUNDS;
@@ -250,6 +334,8 @@ int main(int argc, char **argv)
     printf("protobuf: %zu bytes a span\n", request.len / BENCH_SPANS);
     bench_check(fm_buf_slice(&request), 5 * rounds);
     bench_trace(fm_buf_slice(&request), rounds);
+    for (size_t i = 0; i < FM_COUNT(bench_forms); i++)
+        bench_form(i, fm_buf_slice(&request), rounds);
     fm_buf_reset(&request);
     memset(text, 'x', sizeof text - 1);
     text[sizeof text - 1] = 0;

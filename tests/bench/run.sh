@@ -1,7 +1,9 @@
 #!/bin/sh
-# make bench: the figures of the README, measured on this machine.  BENCH_SPANS=N for a shorter run.
+# make bench: the figures of the README, measured on this machine.  BENCH_SPANS=N for a shorter run;
+# run.sh BUILD node|protocols|fairness for a part of it.
 set -eu
 cd "$(dirname "$0")/../.."
 FERMATA=$(realpath "${1:-build}/fermata")
 export FERMATA
-exec "${PYTHON:-/usr/bin/python3}" tests/bench/bench.py
+[ $# -eq 0 ] || shift
+exec "${PYTHON:-/usr/bin/python3}" tests/bench/bench.py "$@"

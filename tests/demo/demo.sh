@@ -22,7 +22,12 @@ grpc=$(free_port) http=$(free_port) query=$(free_port)
 url=http://127.0.0.1:$query
 
 say "1. Start: local disk, a directory as bucket, nothing leaves this machine"
-"$fermata" serve --set fermata.data_dir="$work/data" --set storage.min_free=1MiB \
+set --
+for receiver in jaeger_thrift_compact jaeger_thrift_binary jaeger_thrift_http jaeger_grpc \
+    jaeger_sampling zipkin; do
+    set -- "$@" --set receiver.$receiver.endpoint=127.0.0.1:0 # whichever ports are free
+done
+"$fermata" serve "$@" --set fermata.data_dir="$work/data" --set storage.min_free=1MiB \
     --set receiver.otlp_grpc.endpoint=127.0.0.1:"$grpc" \
     --set receiver.otlp_http.endpoint=127.0.0.1:"$http" --set query.endpoint=127.0.0.1:"$query" \
     2>"$work/log" &
@@ -34,14 +39,43 @@ for _ in $(seq 200); do
 done
 curl -fs "$url/ready"
 
-say "2. Send 20,000 realistic spans over each protocol; an answer means they are on disk"
+# port NAME: of a receiver, from what the daemon said when it opened it
+port() { sed -n "s/.*event=listener.open name=$1 endpoint=[^ ]*:\([0-9]*\).*/\1/p" "$work/log" | tail -n 1; }
+# spans TRACE: how many of it the daemon answers with
+spans() { curl -fs "$url/api/v2/traces/$1" | grep -o '"startTimeUnixNano"' | wc -l; }
+
+say "2. Send 5,000 realistic spans over every protocol; an answer means they are on disk"
+printf '$ fermata emit --protocol PROTOCOL --endpoint 127.0.0.1:PORT --total 5000\n\n'
+printf '%-16s %-6s %-28s %s\n' protocol port spans "its largest trace, asked back"
 seed=1
-for protocol in otlp_grpc otlp_http otlp_http_json; do
-    port=$http
-    [ $protocol = otlp_grpc ] && port=$grpc
-    show "$fermata" emit --protocol $protocol --endpoint 127.0.0.1:"$port" --total 20000 --seed $seed
+while read -r protocol receiver; do
+    number=$(port "$receiver")
+    "$fermata" emit --protocol "$protocol" --endpoint 127.0.0.1:"$number" --total 5000 --seed $seed \
+        --ledger "$work/ledger.$protocol" --json >"$work/report" || { cat "$work/report"; exit 1; }
+    read -r wanted id < <(cut -d ' ' -f 1 "$work/ledger.$protocol" | sort | uniq -c | sort -rn)
+    for _ in $(seq 100); do # datagrams are stored a moment later
+        found=$(spans "$id") && [ "$found" = "$wanted" ] && break
+        sleep 0.05
+    done
+    sent=$(sed 's/.*"sent_spans":\([0-9]*\).*/\1/' "$work/report")
+    acked=$(sed 's/.*"acked_spans":\([0-9]*\).*/\1/' "$work/report")
+    [ "$sent" = 0 ] && text="$acked acknowledged" || text="$sent sent as datagrams"
+    printf '%-16s %-6s %-28s %s: %s of %s spans\n' "$protocol" "$number" "$text" "$id" "$found" "$wanted"
+    [ "$found" = "$wanted" ]
     seed=$((seed + 1))
-done
+done <<'TABLE'
+otlp_grpc       otlp_grpc
+otlp_http       otlp_http
+otlp_http_json  otlp_http
+jaeger_compact  jaeger_thrift_compact
+jaeger_binary   jaeger_thrift_binary
+jaeger_http     jaeger_thrift_http
+jaeger_grpc     jaeger_grpc
+zipkin_json     zipkin
+zipkin_proto    zipkin
+zipkin_v1_json  zipkin
+zipkin_thrift   zipkin
+TABLE
 
 say "3. One trace of our own, by hand with curl"
 trace=$(printf '%032x' "$(date +%s)")

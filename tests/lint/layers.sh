@@ -43,7 +43,8 @@ home() {
 }
 home 'uv\.h' platform/uv src/daemon/net
 home 'nghttp2/' src/lib/http
-home 'mbedtls/' src/daemon/net/tls.c src/lib/s3/digest.c
+home 'mbedtls/' src/daemon/net/tls src/lib/s3/digest.c
+home 'crypt\.h' src/daemon/net/password.c
 home 'zlib\.h' src/lib/codec
 home 'zstd\.h' src/lib/codec
 home 'lz4' src/lib/codec

@@ -50,17 +50,15 @@ void api_answer_text(struct net_request *request, int status, const char *text)
     api_answer(request, status, "text/plain; charset=utf-8", fm_slice_text(text));
 }
 
-int api_tenant(const struct api *api, const struct net_request_view *view,
-               char tenant[TENANT_LEN_MAX + 1])
+bool api_resolve_tenant(const struct api *api, struct net_request *request,
+                        char tenant[TENANT_LEN_MAX + 1])
 {
-    struct fm_slice name;
-    if (http_header_find(view->headers, view->header_count, "x-scope-orgid", &name) != FM_OK)
-        name = fm_slice_text(api->options.default_tenant);
-    if (!tenant_is_valid(name))
-        return FM_EMALFORMED;
-    memcpy(tenant, name.ptr, name.len);
-    tenant[name.len] = '\0';
-    return FM_OK;
+    struct fm_why why;
+    int rc = tenants_resolve_request(api->options.tenants, net_request_view(request), tenant, &why);
+    if (rc == FM_OK)
+        return true;
+    api_answer_text(request, rc == FM_EDENIED ? 403 : 400, why.text);
+    return false;
 }
 
 static void api_ready(struct api *api, struct net_request *request)

@@ -17,9 +17,9 @@ struct api {
 void api_answer(struct net_request *request, int status, const char *content_type,
                 struct fm_slice body);
 void api_answer_text(struct net_request *request, int status, const char *text);
-/* X-Scope-OrgID or the default; FM_EMALFORMED: not a valid name. */
-FM_MUST int api_tenant(const struct api *api, const struct net_request_view *view,
-                       char tenant[TENANT_LEN_MAX + 1]);
+/* By identity and X-Scope-OrgID.  false: it was answered, 400 or 403. */
+bool api_resolve_tenant(const struct api *api, struct net_request *request,
+                        char tenant[TENANT_LEN_MAX + 1]);
 
 /* tail: the path behind /api/traces/ or /api/v2/traces/. */
 void api_trace_by_id(struct api *api, struct net_request *request, struct fm_slice tail,

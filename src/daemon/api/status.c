@@ -74,6 +74,28 @@ static void status_put_store_json(const struct store_status *store, struct json_
     json_object_end(json);
 }
 
+static void status_put_listeners_json(const struct api *api, struct json_writer *json)
+{
+    struct api_listener row;
+    json_key(json, "receivers");
+    json_array_begin(json);
+    for (size_t i = 0; i < API_LISTENERS_MAX && api->options.listener_at; i++) {
+        if (!api->options.listener_at(api->options.self, i, &row))
+            continue;
+        json_object_begin(json);
+        json_key(json, "name");
+        json_text(json, row.name);
+        json_key(json, "endpoint");
+        json_text(json, row.endpoint);
+        if (row.has_spans) {
+            put_number(json, "accepted_spans", row.accepted_spans);
+            put_number(json, "refused_spans", row.refused_spans);
+        }
+        json_object_end(json);
+    }
+    json_array_end(json);
+}
+
 static void status_put_json(const struct api *api, const struct status_facts *facts,
                             struct fm_buf *out)
 {
@@ -92,6 +114,7 @@ static void status_put_json(const struct api *api, const struct status_facts *fa
     put_number(&json, "accepted", facts->accepted_spans);
     put_number(&json, "refused", facts->refused_spans);
     json_object_end(&json);
+    status_put_listeners_json(api, &json);
     status_put_store_json(&facts->store, &json);
     if (facts->has_upload) {
         json_key(&json, "upload");
@@ -121,12 +144,29 @@ static void put_bytes(struct fm_buf *out, const char *label, uint64_t bytes)
     fm_bytes_print_short(out, bytes);
 }
 
+static void status_put_listeners_text(const struct api *api, struct fm_buf *out)
+{
+    struct api_listener row;
+    const char *label = "  listen  ";
+    for (size_t i = 0; i < API_LISTENERS_MAX && api->options.listener_at; i++) {
+        if (!api->options.listener_at(api->options.self, i, &row))
+            continue;
+        fm_buf_printf(out, "%s %-21s %s", label, row.name, row.endpoint);
+        if (row.has_spans)
+            fm_buf_printf(out, " %" PRIu64 " accepted, %" PRIu64 " refused", row.accepted_spans,
+                          row.refused_spans);
+        fm_buf_puts(out, "\n");
+        label = "          ";
+    }
+}
+
 static void status_put_text(const struct api *api, const struct status_facts *facts,
                             struct fm_buf *out)
 {
     const struct store_status *store = &facts->store;
     fm_buf_printf(out, "fermata %s, up %" PRIu64 " s, %s\n", FERMATA_VERSION, facts->uptime_s,
                   api->ready ? "ready" : "not ready");
+    status_put_listeners_text(api, out);
     fm_buf_printf(out, "  spans    %" PRIu64 " accepted, %" PRIu64 " refused\n",
                   facts->accepted_spans, facts->refused_spans);
     fm_buf_printf(out, "  head     %" PRIu64 " spans in %" PRIu64 " records", store->head_spans,

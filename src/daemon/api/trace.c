@@ -70,9 +70,8 @@ void api_trace_by_id(struct api *api, struct net_request *request, struct fm_sli
         api_answer_text(request, 503, "out of memory");
         return;
     }
-    if (api_tenant(api, view, exchange->query.tenant) < 0) {
+    if (!api_resolve_tenant(api, request, exchange->query.tenant)) {
         free(exchange);
-        api_answer_text(request, 400, "X-Scope-OrgID is not a valid tenant name");
         return;
     }
     bool is_protobuf = accepts_protobuf(view);

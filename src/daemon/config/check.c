@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What settings must say together, and within which bounds each makes sense.
- *
- * Every message names the key and the cure.  A listener that others than this host can reach needs
- * client certificates or the words that waive them; nobody shall open one by accident.
- */
+/* What settings must say together, and within which bounds each makes sense.  Every message names
+ * the key and the cure. */
 #include "internal.h"
 
 #include <stdio.h>
@@ -75,130 +72,10 @@ static void check_all_ranges(struct config_loader *loader)
     }
 }
 
-/* One listener: the indexes of its keys and its values. */
-struct check_listener {
-    const char *section;
-    unsigned endpoint_index, cert_index, key_index, client_ca_index;
-    bool enabled;
-    const char *endpoint, *cert, *key, *client_ca;
-    unsigned auth;
-};
-#define CHECK_LISTENER(c, section, name)                                                           \
-    {                                                                                              \
-        section, CONFIG_INDEX_##name##_endpoint, CONFIG_INDEX_##name##_tls_cert_file,              \
-            CONFIG_INDEX_##name##_tls_key_file, CONFIG_INDEX_##name##_tls_client_ca_file,          \
-            (c)->name##_enabled, (c)->name##_endpoint, (c)->name##_tls_cert_file,                  \
-            (c)->name##_tls_key_file, (c)->name##_tls_client_ca_file, (c)->name##_auth             \
-    }
-
-/* Splits "host:port", "[v6]:port", ":port"; false if it is none of them. */
-static bool check_split_endpoint(const char *text, struct fm_slice *ret_host, uint64_t *ret_port)
-{
-    const char *colon = strrchr(text, ':');
-
-    if (!colon || fm_u64_parse(fm_slice_text(colon + 1), ret_port) < 0 || *ret_port > 65535)
-        return false;
-    struct fm_slice host = fm_slice(text, (size_t)(colon - text));
-    bool is_bracketed = host.len > 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']';
-    if (is_bracketed)
-        host = fm_slice(host.ptr + 1, host.len - 2);
-    else if (host.len && memchr(host.ptr, ':', host.len))
-        return false; /* an IPv6 address wants its brackets */
-    if (host.len > 253 || (host.len && memchr(host.ptr, ' ', host.len)))
-        return false;
-    *ret_host = host;
-    return true;
-}
-
-/* Dotted quad that begins with 127, ::1, or the name localhost. */
-static bool check_is_loopback(struct fm_slice host)
-{
-    unsigned dots = 0;
-
-    if (fm_slice_equal_text(host, "::1") || fm_slice_equal_nocase(host, "localhost"))
-        return true;
-    if (host.len < 7 || memcmp(host.ptr, "127.", 4) != 0)
-        return false;
-    for (size_t i = 0; i < host.len; i++) {
-        dots += host.ptr[i] == '.';
-        if (host.ptr[i] != '.' && (host.ptr[i] < '0' || host.ptr[i] > '9'))
-            return false;
-    }
-    return dots == 3;
-}
-
-static void check_tls(struct config_loader *loader, const struct check_listener *listener)
-{
-    if (!*listener->cert != !*listener->key)
-        config_complain(
-            loader, &loader->places[*listener->cert ? listener->cert_index : listener->key_index],
-            *listener->cert ? "add tls_key_file" : "add tls_cert_file",
-            "[%s] has only one of tls_cert_file and tls_key_file", listener->section);
-    if (*listener->client_ca && !*listener->cert && !*listener->key)
-        config_complain(loader, &loader->places[listener->client_ca_index],
-                        "add tls_cert_file and tls_key_file",
-                        "[%s] asks for client certificates without TLS", listener->section);
-}
-
-static void check_listener(struct config_loader *loader, const struct check_listener *listener)
-{
-    const struct config_place *place = &loader->places[listener->endpoint_index];
-    struct fm_slice host;
-    uint64_t port;
-    char cure[160];
-
-    check_tls(loader, listener);
-    if (!listener->enabled)
-        return;
-    if (strncmp(listener->endpoint, "unix:", 5) == 0) {
-        size_t len = strlen(listener->endpoint + 5);
-        if (len == 0 || len > 107)
-            config_complain(loader, place, "accepted: unix:PATH with at most 107 characters",
-                            "bad socket path in [%s]", listener->section);
-        return;
-    }
-    if (!check_split_endpoint(listener->endpoint, &host, &port)) {
-        config_complain(loader, place, "accepted: 127.0.0.1:4317, [::1]:4317, host:port, unix:PATH",
-                        "bad endpoint \"%s\" in [%s]", listener->endpoint, listener->section);
-        return;
-    }
-    if (check_is_loopback(host) || listener->auth == CONFIG_AUTH_NONE || *listener->client_ca)
-        return;
-    (void)snprintf(cure, sizeof cure,
-                   "set tls_client_ca_file in [%s], or write auth = none there to allow everybody",
-                   listener->section);
-    config_complain(loader, place, cure,
-                    "others can reach \"%s\" and [%s] asks nobody who they are", listener->endpoint,
-                    listener->section);
-}
-
-static void check_listeners(struct config_loader *loader)
-{
-    const struct config *config = loader->config;
-    const struct check_listener listeners[] = {
-        CHECK_LISTENER(config, "receiver.otlp_grpc", otlp_grpc),
-        CHECK_LISTENER(config, "receiver.otlp_http", otlp_http),
-        CHECK_LISTENER(config, "query", query),
-    };
-
-    for (size_t i = 0; i < FM_COUNT(listeners); i++) {
-        check_listener(loader, &listeners[i]);
-        size_t len = strlen(listeners[i].endpoint);
-        bool any_port = len > 2 && strcmp(listeners[i].endpoint + len - 2, ":0") == 0;
-        for (size_t j = 0; j < i && !any_port; j++) {
-            if (listeners[i].enabled && listeners[j].enabled &&
-                strcmp(listeners[i].endpoint, listeners[j].endpoint) == 0)
-                config_complain(loader, &loader->places[listeners[i].endpoint_index], NULL,
-                                "[%s] and [%s] have the same endpoint \"%s\"", listeners[j].section,
-                                listeners[i].section, listeners[i].endpoint);
-        }
-    }
-}
-
 static void check_upload(struct config_loader *loader)
 {
     const struct config *config = loader->config;
-    const struct config_place *places = loader->places;
+    const struct ini_place *places = loader->places;
 
     if (!config->upload_enabled || config->upload_destination != CONFIG_TO_S3)
         return;
@@ -237,7 +114,7 @@ static bool check_is_tenant(const char *name)
 static void check_texts(struct config_loader *loader)
 {
     const struct config *config = loader->config;
-    const struct config_place *places = loader->places;
+    const struct ini_place *places = loader->places;
     size_t prefix_len = strlen(config->http_api_prefix);
 
     if (!*config->data_dir || strlen(config->data_dir) > 255)
@@ -277,6 +154,6 @@ void config_check(struct config_loader *loader)
     check_all_ranges(loader);
     check_texts(loader);
     check_sizes(loader);
-    check_listeners(loader);
+    config_check_listeners(loader);
     check_upload(loader);
 }

@@ -2,17 +2,18 @@
 /* The words of every CHOICE.  Their order is that of the enums in config.h. */
 #include "internal.h"
 
+#define CHOICE_ANY_SECTION "*"
+
 #define CONFIG_CHOICES(X)                                                                          \
     X("fermata", "log_level", "error", "warn", "info", "debug")                                    \
     X("fermata", "log_format", "logfmt", "json")                                                   \
-    X("receiver.otlp_grpc", "auth", "default", "none")                                             \
-    X("receiver.otlp_http", "auth", "default", "none")                                             \
     X("wal", "sync", "group", "interval", "none")                                                  \
     X("wal", "compression", "lz4", "none")                                                         \
     X("block", "compression", "zstd", "snappy")                                                    \
     X("storage", "on_full", "reject", "drop_oldest")                                               \
     X("upload", "destination", "dir", "s3")                                                        \
-    X("query", "auth", "default", "none")
+    X(CHOICE_ANY_SECTION, "auth", "default", "none")                                               \
+    X(CHOICE_ANY_SECTION, "tls_min_version", "1.2", "1.3")
 
 static const struct {
     const char *section, *key;
@@ -26,7 +27,8 @@ static const struct {
 const char *const *config_choices(const char *section, const char *key)
 {
     for (size_t i = 0; i < FM_COUNT(config_choice_rows); i++) {
-        if (strcmp(config_choice_rows[i].section, section) == 0 &&
+        const char *own = config_choice_rows[i].section;
+        if ((strcmp(own, CHOICE_ANY_SECTION) == 0 || strcmp(own, section) == 0) &&
             strcmp(config_choice_rows[i].key, key) == 0)
             return config_choice_rows[i].words;
     }

@@ -33,7 +33,7 @@ static bool load_split_variable(const char *name, size_t len, char *text, size_t
     return true;
 }
 
-static void load_assign(struct config_loader *loader, const struct config_place *place,
+static void load_assign(struct config_loader *loader, const struct ini_place *place,
                         struct fm_slice section, struct fm_slice name, struct fm_slice value)
 {
     const struct config_key *key = config_key_find(section, name);
@@ -68,7 +68,7 @@ void config_read_environment(struct config_loader *loader, const char *const *en
         if (!name)
             return;
         ((char *)(uintptr_t)name)[equals - *environment] = '\0';
-        struct config_place place = {.name = name};
+        struct ini_place place = {.name = name};
         const char *inner = *environment + sizeof prefix - 1;
         if (!load_split_variable(inner, (size_t)(equals - inner), text, sizeof text, &section,
                                  &key))
@@ -81,7 +81,7 @@ void config_read_environment(struct config_loader *loader, const char *const *en
 void config_read_setting(struct config_loader *loader, const char *setting)
 {
     const char *equals = strchr(setting, '='), *dot = NULL;
-    struct config_place place = {.name = "--set"};
+    struct ini_place place = {.name = "--set"};
 
     for (const char *at = setting; equals && at < equals; at++) {
         if (*at == '.')
@@ -99,7 +99,7 @@ void config_read_setting(struct config_loader *loader, const char *setting)
 /* Reads one file into the arena, so that messages can quote it to the end. */
 static void load_file(struct config_loader *loader, const char *path)
 {
-    struct config_place place = {.name = path};
+    struct ini_place place = {.name = path};
     FILE *file = fopen(path, "re");
 
     if (!file) {
@@ -163,7 +163,7 @@ static int load_begin(struct config **ret_config, struct config_loader *loader,
     if (!config)
         return FM_ENOMEM;
     fm_arena_init(&config->arena, CONFIG_TEXT_MAX);
-    *loader = (struct config_loader){.config = config, .messages = messages, .pass = 1};
+    *loader = (struct config_loader){.config = config, .complaints = {.out = messages}, .pass = 1};
     for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {
         const struct config_key *key = &config_keys[i];
         int rc = config_value_parse(key, fm_slice_text(key->value), &config->arena,
@@ -178,14 +178,12 @@ static int load_begin(struct config **ret_config, struct config_loader *loader,
 
 static int load_end(struct config_loader *loader)
 {
-    if (!loader->error_count && !fm_arena_failed(&loader->config->arena))
+    if (!loader->complaints.count && !fm_arena_failed(&loader->config->arena))
         config_check(loader);
-    if (loader->error_count > CONFIG_ERRORS_MAX)
-        fm_buf_printf(loader->messages, "and %u more errors\n",
-                      loader->error_count - CONFIG_ERRORS_MAX);
+    ini_put_rest(&loader->complaints);
     if (fm_arena_failed(&loader->config->arena))
         return FM_ENOMEM;
-    return loader->error_count ? FM_ECONFIG : FM_OK;
+    return loader->complaints.count ? FM_ECONFIG : FM_OK;
 }
 
 int config_load(struct config **ret_config, const char *file, const char *const *settings,

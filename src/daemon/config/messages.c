@@ -10,7 +10,7 @@
 
 #include <stdio.h>
 
-#define CONFIG_GUESS_MAX 64u /* longer names are compared by prefix only */
+#define INI_GUESS_MAX 64u /* longer names are compared by prefix only */
 
 /* What stands on a terminal for one byte of the source line; 0: part of the character before. */
 static char message_glyph(uint8_t byte)
@@ -22,9 +22,9 @@ static char message_glyph(uint8_t byte)
     return (char)byte;
 }
 
-static void message_put_source(struct fm_buf *out, const struct config_place *place)
+static void message_put_source(struct fm_buf *out, const struct ini_place *place)
 {
-    size_t len = FM_MIN(place->source.len, (size_t)CONFIG_LINE_MAX);
+    size_t len = FM_MIN(place->source.len, (size_t)INI_LINE_MAX);
 
     fm_buf_printf(out, "%5u | ", place->line);
     for (size_t i = 0; i < len; i++)
@@ -40,38 +40,61 @@ static void message_put_source(struct fm_buf *out, const struct config_place *pl
     fm_buf_puts(out, "\n");
 }
 
-void config_complain(struct config_loader *loader, const struct config_place *place,
-                     const char *cure, const char *format, ...)
+void ini_complain_list(struct ini_complaints *complaints, const struct ini_place *place,
+                       const char *cure, const char *format, va_list arguments)
 {
     char text[512];
-    va_list arguments;
 
-    if (++loader->error_count > CONFIG_ERRORS_MAX)
+    if (++complaints->count > INI_ERRORS_MAX)
         return;
-    va_start(arguments, format);
     (void)vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
     for (char *glyph = text; *glyph; glyph++)
         *glyph = message_glyph((uint8_t)*glyph);
 
-    fm_buf_puts(loader->messages, place->name ? place->name : "configuration");
+    fm_buf_puts(complaints->out, place->name ? place->name : "configuration");
     if (place->line)
-        fm_buf_printf(loader->messages, ":%u:%u", place->line, FM_MAX(place->column, 1u));
-    fm_buf_printf(loader->messages, ": error: %s\n", text);
+        fm_buf_printf(complaints->out, ":%u:%u", place->line, FM_MAX(place->column, 1u));
+    fm_buf_printf(complaints->out, ": error: %s\n", text);
     if (place->line && place->source.len)
-        message_put_source(loader->messages, place);
+        message_put_source(complaints->out, place);
     if (cure && *cure)
-        fm_buf_printf(loader->messages, "      | %s\n", cure);
+        fm_buf_printf(complaints->out, "      | %s\n", cure);
+}
+
+void ini_complain(struct ini_complaints *complaints, const struct ini_place *place,
+                  const char *cure, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    ini_complain_list(complaints, place, cure, format, arguments);
+    va_end(arguments);
+}
+
+void ini_put_rest(const struct ini_complaints *complaints)
+{
+    if (complaints->count > INI_ERRORS_MAX)
+        fm_buf_printf(complaints->out, "and %u more errors\n", complaints->count - INI_ERRORS_MAX);
+}
+
+void config_complain(struct config_loader *loader, const struct ini_place *place, const char *cure,
+                     const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    ini_complain_list(&loader->complaints, place, cure, format, arguments);
+    va_end(arguments);
 }
 
 /* Damerau-Levenshtein distance (adjacent transpositions count one) by three rows. */
 static unsigned guess_distance(struct fm_slice a, const char *b)
 {
-    unsigned rows[3][CONFIG_GUESS_MAX + 1];
+    unsigned rows[3][INI_GUESS_MAX + 1];
     size_t b_len = strlen(b);
 
-    if (a.len > CONFIG_GUESS_MAX || b_len > CONFIG_GUESS_MAX)
-        return CONFIG_GUESS_MAX;
+    if (a.len > INI_GUESS_MAX || b_len > INI_GUESS_MAX)
+        return INI_GUESS_MAX;
     for (unsigned j = 0; j <= b_len; j++)
         rows[0][j] = j;
     for (size_t i = 1; i <= a.len; i++) {
@@ -88,14 +111,12 @@ static unsigned guess_distance(struct fm_slice a, const char *b)
     return rows[a.len % 3][b_len];
 }
 
-/* Keeps the best of the candidates it is shown. */
-struct guess {
-    struct fm_slice wanted;
-    const char *near, *begins; /* least distance; the only one that wanted is a prefix of */
-    unsigned distance, begin_count;
-};
+struct ini_guess ini_guess_begin(struct fm_slice wanted)
+{
+    return (struct ini_guess){.wanted = wanted, .distance = 3};
+}
 
-static void guess_show(struct guess *guess, const char *candidate)
+void ini_guess_show(struct ini_guess *guess, const char *candidate)
 {
     unsigned distance = guess_distance(guess->wanted, candidate);
 
@@ -111,27 +132,27 @@ static void guess_show(struct guess *guess, const char *candidate)
     }
 }
 
-static const char *guess_answer(const struct guess *guess)
+const char *ini_guess_answer(const struct ini_guess *guess)
 {
     if (guess->near)
         return guess->near;
     return guess->begin_count == 1 ? guess->begins : NULL;
 }
 
-void config_unknown_key(struct config_loader *loader, const struct config_place *place,
+void config_unknown_key(struct config_loader *loader, const struct ini_place *place,
                         struct fm_slice section, struct fm_slice key)
 {
-    struct guess guess = {.wanted = key, .distance = 3};
+    struct ini_guess guess = ini_guess_begin(key);
     const char *elsewhere = NULL;
     char cure[160] = "";
 
     for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {
         if (fm_slice_equal_text(section, config_keys[i].section))
-            guess_show(&guess, config_keys[i].key);
+            ini_guess_show(&guess, config_keys[i].key);
         else if (fm_slice_equal_text(key, config_keys[i].key))
             elsewhere = config_keys[i].section;
     }
-    const char *answer = guess_answer(&guess);
+    const char *answer = ini_guess_answer(&guess);
     if (answer)
         (void)snprintf(cure, sizeof cure, "did you mean \"%s\"?", answer);
     else if (elsewhere)
@@ -140,15 +161,15 @@ void config_unknown_key(struct config_loader *loader, const struct config_place 
                     (const char *)key.ptr, (int)section.len, (const char *)section.ptr);
 }
 
-void config_unknown_section(struct config_loader *loader, const struct config_place *place,
+void config_unknown_section(struct config_loader *loader, const struct ini_place *place,
                             struct fm_slice section)
 {
-    struct guess guess = {.wanted = section, .distance = 3};
+    struct ini_guess guess = ini_guess_begin(section);
     char cure[160] = "";
 
     for (size_t i = 0; i < CONFIG_KEY_COUNT; i++)
-        guess_show(&guess, config_keys[i].section);
-    const char *answer = guess_answer(&guess);
+        ini_guess_show(&guess, config_keys[i].section);
+    const char *answer = ini_guess_answer(&guess);
     if (answer)
         (void)snprintf(cure, sizeof cure, "did you mean [%s]?", answer);
     config_complain(loader, place, cure, "unknown section [%.*s]", (int)section.len,

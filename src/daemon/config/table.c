@@ -9,6 +9,35 @@ const struct config_key config_keys[CONFIG_KEY_COUNT] = {
 #undef X
 };
 
+struct config_listener config_listener(const struct config *config, enum config_listener_index i)
+{
+    switch (i) {
+#define X(index, text, section_text, field)                                                        \
+    case CONFIG_LISTENER_##index:                                                                  \
+        return (struct config_listener){                                                           \
+            .name = text,                                                                          \
+            .section = section_text,                                                               \
+            .enabled = config->field##_enabled,                                                    \
+            .endpoint = config->field##_endpoint,                                                  \
+            .tls_cert_file = config->field##_tls_cert_file,                                        \
+            .tls_key_file = config->field##_tls_key_file,                                          \
+            .tls_client_ca_file = config->field##_tls_client_ca_file,                              \
+            .tls_client_allowed_names = config->field##_tls_client_allowed_names,                  \
+            .tls_min_version = (enum config_tls_version)config->field##_tls_min_version,           \
+            .auth = (enum config_auth)config->field##_auth,                                        \
+            .htpasswd_file = config->field##_htpasswd_file,                                        \
+            .bearer_tokens_file = config->field##_bearer_tokens_file,                              \
+            .unix_mode = config->field##_unix_mode,                                                \
+            .unix_allowed_users = config->field##_unix_allowed_users,                              \
+        };
+        CONFIG_LISTENERS(X)
+#undef X
+    case CONFIG_LISTENER_COUNT:
+        break;
+    }
+    fm_panic("listener index", __FILE__, __LINE__);
+}
+
 const struct config_key *config_key_find(struct fm_slice section, struct fm_slice key)
 {
     for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {

@@ -94,7 +94,7 @@ void config_value_print(const struct config_key *key, const void *field, struct 
 }
 
 static void config_bad_value(struct config_loader *loader, const struct config_key *key,
-                             struct fm_slice value, const struct config_place *place)
+                             struct fm_slice value, const struct ini_place *place)
 {
     char cure[200];
 
@@ -111,7 +111,7 @@ static void config_bad_value(struct config_loader *loader, const struct config_k
 }
 
 void config_set(struct config_loader *loader, const struct config_key *key, struct fm_slice value,
-                const struct config_place *place)
+                const struct ini_place *place)
 {
     size_t index = (size_t)(key - config_keys);
     void *field = (char *)loader->config + key->offset;
@@ -126,7 +126,7 @@ void config_set(struct config_loader *loader, const struct config_key *key, stru
 }
 
 void config_append(struct config_loader *loader, const struct config_key *key,
-                   struct fm_slice value, const struct config_place *place)
+                   struct fm_slice value, const struct ini_place *place)
 {
     const char *have = *(const char **)((char *)loader->config + key->offset);
     size_t have_len = strlen(have);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ingest - the receivers' common part: which door, and what is counted. */
+/* ingest - the receivers' common part: what they share and what is counted. */
 #include "ingest.h"
 
 #include <stdio.h>
@@ -15,6 +15,13 @@ int ingest_new(struct ingest **ret_ingest, struct platform *platform, struct sto
     ingest->store = store;
     ingest->options = *options;
     fm_list_init(&ingest->idle);
+    int rc = datagrams_new(&ingest->datagrams, ingest);
+    if (rc == FM_OK)
+        rc = strategies_new(&ingest->strategies, ingest);
+    if (rc < 0) {
+        ingest_free(ingest);
+        return rc;
+    }
     *ret_ingest = ingest;
     return FM_OK;
 }
@@ -29,30 +36,29 @@ struct ingest *ingest_free(struct ingest *ingest)
         decode_facts_fini(&intake->facts);
         free(intake);
     }
+    ingest->datagrams = datagrams_free(ingest->datagrams);
+    ingest->strategies = strategies_free(ingest->strategies);
     free(ingest);
     return NULL;
 }
 
-static bool request_is_grpc(const struct net_request_view *view)
+void ingest_stop(struct ingest *ingest)
 {
-    struct fm_slice type;
-    if (!view->is_h2 ||
-        http_header_find(view->headers, view->header_count, "content-type", &type) != FM_OK)
-        return false;
-    static const char grpc[] = "application/grpc";
-    size_t len = sizeof grpc - 1;
-    if (type.len < len || !fm_slice_equal_nocase(fm_slice(type.ptr, len), grpc))
-        return false;
-    return type.len == len || type.ptr[len] == '+' || type.ptr[len] == ';';
+    datagrams_close(ingest->datagrams);
+    strategies_stop(ingest->strategies);
 }
 
-void ingest_on_request(void *self, struct net_request *request)
+void ingest_reload(struct ingest *ingest)
 {
-    if (request_is_grpc(net_request_view(request)))
-        otlp_grpc_request(self, request);
-    else
-        otlp_http_request(self, request);
+    strategies_reload(ingest->strategies);
 }
+
+void ingest_attach_udp(struct ingest *ingest, enum ingest_receiver receiver, struct net_udp *udp)
+{
+    datagrams_attach(ingest->datagrams, receiver, udp);
+}
+
+/* ---- counters ---- */
 
 uint64_t ingest_accepted_spans(const struct ingest *ingest, enum ingest_receiver receiver)
 {
@@ -68,8 +74,9 @@ uint64_t ingest_refused_spans(const struct ingest *ingest, enum ingest_receiver 
 }
 
 static const char *const receiver_names[INGEST_RECEIVER_COUNT] = {
-    [INGEST_OTLP_GRPC] = "otlp_grpc",
-    [INGEST_OTLP_HTTP] = "otlp_http",
+#define X(name, text) [INGEST_##name] = text,
+    INGEST_RECEIVERS(X)
+#undef X
 };
 static const char *const reason_names[INGEST_REASON_COUNT] = {
 #define X(name, text) text,
@@ -81,6 +88,11 @@ static const char *const outcome_names[INGEST_OUTCOME_COUNT] = {
     INGEST_OUTCOMES(X)
 #undef X
 };
+
+const char *ingest_receiver_text(enum ingest_receiver receiver)
+{
+    return receiver_names[receiver];
+}
 
 static void put_labelled(struct fm_buf *out, const char *name, size_t receiver, const char *label,
                          const char *value, const metric *count)
@@ -98,10 +110,25 @@ static void put_simple(struct fm_buf *out, const char *name, size_t receiver, co
     metric_line(out, name, labels, metric_get(count));
 }
 
+static bool receiver_has_requests(size_t receiver)
+{
+    return receiver != INGEST_JAEGER_COMPACT && receiver != INGEST_JAEGER_BINARY;
+}
+
+static void put_ack_seconds(const struct ingest *ingest, struct fm_buf *out)
+{
+    metric_histogram_put(out, "fermata_receiver_otlp_grpc_ack_seconds",
+                         "From the request's head to its durable acknowledgement, gRPC.",
+                         &ingest->counters[INGEST_OTLP_GRPC].ack_seconds);
+    metric_histogram_put(out, "fermata_receiver_otlp_http_ack_seconds",
+                         "From the request's head to its durable acknowledgement, HTTP.",
+                         &ingest->counters[INGEST_OTLP_HTTP].ack_seconds);
+}
+
 void ingest_put_metrics(const struct ingest *ingest, struct fm_buf *out)
 {
     const char *name = "fermata_receiver_accepted_spans_total";
-    metric_family(out, name, "counter", "Spans acknowledged, by receiver.");
+    metric_family(out, name, "counter", "Spans acknowledged (datagrams: stored), by receiver.");
     for (size_t r = 0; r < INGEST_RECEIVER_COUNT; r++)
         put_simple(out, name, r, &ingest->counters[r].accepted_spans);
 
@@ -115,7 +142,7 @@ void ingest_put_metrics(const struct ingest *ingest, struct fm_buf *out)
     name = "fermata_receiver_requests_total";
     metric_family(out, name, "counter", "Export requests, by receiver and outcome.");
     for (size_t r = 0; r < INGEST_RECEIVER_COUNT; r++) {
-        for (size_t i = 0; i < INGEST_OUTCOME_COUNT; i++)
+        for (size_t i = 0; i < INGEST_OUTCOME_COUNT && receiver_has_requests(r); i++)
             put_labelled(out, name, r, "outcome", outcome_names[i],
                          &ingest->counters[r].requests[i]);
     }
@@ -125,14 +152,11 @@ void ingest_put_metrics(const struct ingest *ingest, struct fm_buf *out)
         put_simple(out, name, r, &ingest->counters[r].mended_values);
 
     name = "fermata_receiver_body_bytes_total";
-    metric_family(out, name, "counter", "Request bodies as received.");
+    metric_family(out, name, "counter", "Request bodies and datagrams as received.");
     for (size_t r = 0; r < INGEST_RECEIVER_COUNT; r++)
         put_simple(out, name, r, &ingest->counters[r].body_bytes);
 
-    metric_histogram_put(out, "fermata_receiver_otlp_grpc_ack_seconds",
-                         "From the request's head to its durable acknowledgement, gRPC.",
-                         &ingest->counters[INGEST_OTLP_GRPC].ack_seconds);
-    metric_histogram_put(out, "fermata_receiver_otlp_http_ack_seconds",
-                         "From the request's head to its durable acknowledgement, HTTP.",
-                         &ingest->counters[INGEST_OTLP_HTTP].ack_seconds);
+    put_ack_seconds(ingest, out);
+    datagrams_put_metrics(ingest->datagrams, out);
+    strategies_put_metrics(ingest->strategies, out);
 }

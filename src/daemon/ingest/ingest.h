@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private face of ingest: one intake from request to answer. */
+/* Private face of ingest: one intake from request to answer, datagrams, sampling strategies. */
 #ifndef FERMATA_INGEST_PRIVATE_H
 #define FERMATA_INGEST_PRIVATE_H
 
 #include "fermata/codec.h"
 #include "fermata/ingest.h"
+#include "fermata/jaeger.h"
+#include "fermata/sampling.h"
+#include "fermata/zipkin.h"
 
 /* Why spans were refused; names are label values.  The first ones follow enum decode_reason. */
 #define INGEST_REASONS(X)                                                                          \
     X(BAD_TRACE_ID, "invalid_trace_id")                                                            \
     X(BAD_SPAN_ID, "invalid_span_id")                                                              \
-    X(UNAVAILABLE, "unavailable")
+    X(UNAVAILABLE, "unavailable")                                                                  \
+    X(TOO_LARGE, "too_large")                                                                      \
+    X(RATE_LIMITED, "rate_limited")                                                                \
+    X(TENANT_LIMIT, "tenant_limit")
 enum ingest_reason {
 #define X(name, text) INGEST_REASON_##name,
     INGEST_REASONS(X)
@@ -25,12 +31,39 @@ enum ingest_reason {
     X(MALFORMED, "malformed")                                                                      \
     X(TOO_LARGE, "too_large")                                                                      \
     X(UNSUPPORTED, "unsupported")                                                                  \
-    X(UNAVAILABLE, "unavailable")
+    X(UNAVAILABLE, "unavailable")                                                                  \
+    X(RATE_LIMITED, "rate_limited")                                                                \
+    X(TENANT_LIMIT, "tenant_limit")                                                                \
+    X(DENIED, "denied")
 enum ingest_outcome {
 #define X(name, text) INGEST_OUTCOME_##name,
     INGEST_OUTCOMES(X)
 #undef X
         INGEST_OUTCOME_COUNT
+};
+
+/* Why whole datagrams were dropped; names are label values. */
+#define INGEST_DROPS(X)                                                                            \
+    X(MALFORMED, "malformed")                                                                      \
+    X(UNKNOWN_METHOD, "unknown_method")                                                            \
+    X(TOO_LARGE, "too_large")                                                                      \
+    X(DENIED, "denied")                                                                            \
+    X(UNAVAILABLE, "unavailable")
+enum ingest_drop {
+#define X(name, text) INGEST_DROP_##name,
+    INGEST_DROPS(X)
+#undef X
+        INGEST_DROP_COUNT
+};
+
+struct ingest_counters {
+    metric accepted_spans;
+    metric refused_spans[INGEST_REASON_COUNT];
+    metric requests[INGEST_OUTCOME_COUNT];
+    metric dropped_datagrams[INGEST_DROP_COUNT];
+    metric mended_values;
+    metric body_bytes;
+    struct metric_histogram ack_seconds;
 };
 
 struct ingest {
@@ -39,17 +72,21 @@ struct ingest {
     struct ingest_options options;
     struct fm_link idle; /* exchanges kept for reuse */
     uint32_t idle_count;
-    struct {
-        metric accepted_spans;
-        metric refused_spans[INGEST_REASON_COUNT];
-        metric requests[INGEST_OUTCOME_COUNT];
-        metric mended_values;
-        metric body_bytes;
-        struct metric_histogram ack_seconds;
-    } counters[INGEST_RECEIVER_COUNT];
+    struct datagrams *datagrams;   /* owned */
+    struct strategies *strategies; /* owned */
+    struct ingest_counters counters[INGEST_RECEIVER_COUNT];
 };
 
-enum intake_encoding { INTAKE_PROTOBUF, INTAKE_JSON };
+/* Those of a translator need its decoder; the result of each is OTLP_PROTOBUF. */
+enum intake_encoding {
+    INTAKE_OTLP_PROTOBUF,
+    INTAKE_OTLP_JSON,
+    INTAKE_JAEGER_THRIFT,
+    INTAKE_JAEGER_PB,
+    INTAKE_ZIPKIN_JSON,
+    INTAKE_ZIPKIN_PB,
+    INTAKE_ZIPKIN_THRIFT,
+};
 
 /* One request on its way: decoded inline or in a job, appended, answered.  Owned by ingest. */
 struct intake {
@@ -61,23 +98,32 @@ struct intake {
     bool is_grpc;
     uint64_t received_ns;
     char tenant[TENANT_LEN_MAX + 1];
-    struct fm_buf body;      /* as received, taken from the request */
+    struct fm_buf body;      /* as received, taken from the request; then what became of it */
     size_t body_skip;        /* gRPC's prefix */
     uint64_t received_bytes; /* charged by the request */
-    uint64_t charged_bytes;  /* of the budget, for decompression and rewriting */
+    uint64_t charged_bytes;  /* of the budget, for decompression, translation and rewriting */
     struct decode_facts facts;
     struct store_append append;
     struct pf_job job;
     int rc;              /* of decoding */
-    bool inflate_failed; /* the message did not decompress: gRPC's framing, not OTLP's schema */
+    bool inflate_failed; /* the message did not decompress: gRPC's framing, not the schema */
+    bool is_bomb;        /* it decompressed to far more than it may */
     struct fm_why why;
     struct fm_link link;
 };
 
-struct intake *intake_new(struct ingest *ingest, struct net_request *request);
+/* Borrowed from the ingest until intake_release; NULL: no memory, and the request was answered. */
+struct intake *intake_new(struct ingest *ingest, struct net_request *request,
+                          enum ingest_receiver receiver);
 void intake_release(struct intake *intake);
-/* body is in place: decode, append, answer. */
+/* The tenant by identity and X-Scope-OrgID.  Refuses the intake and returns false if it has none.
+ */
+bool intake_resolve_tenant(struct intake *intake);
+/* Takes the body: decode, append, answer. */
 void intake_start(struct intake *intake);
+/* From the body to checked OTLP in its place; in a job or inline, touches nothing but the intake
+ * and the (atomic) budget. */
+FM_MUST int intake_decode(struct intake *intake);
 
 /* ---- answers ---- */
 
@@ -90,22 +136,73 @@ struct answer {
 };
 void intake_refuse(struct intake *intake, const struct answer *answer);
 void intake_accept(struct intake *intake);
-/* Without an intake: routing errors. */
-void answer_http_text(struct ingest *ingest, struct net_request *request, int status,
-                      const char *text);
-/* A browser sends this for a page whose origin is not in cors_allowed_origins. */
-bool answer_origin_is_foreign(const struct ingest *ingest, const struct net_request_view *view);
-void answer_http_cors_preflight(struct ingest *ingest, struct net_request *request);
+/* Hints spread by a fifth to both sides, so that those refused together do not return together. */
+uint32_t answer_spread_ms(struct ingest *ingest, uint32_t retry_after_ms);
+
+/* Without an intake, on the receiver's port: routing errors, probes.  methods: for Allow, with
+ * status 405. */
+void answer_http_text(struct ingest *ingest, enum ingest_receiver receiver,
+                      struct net_request *request, int status, const char *text);
+void answer_http_json(struct net_request *request, struct fm_slice json);
+void answer_http_bad_method(struct ingest *ingest, enum ingest_receiver receiver,
+                            struct net_request *request, const char *methods);
+/* A browser sends this for a page whose origin is not in the receiver's cors_allowed_origins. */
+bool answer_origin_is_foreign(const struct ingest *ingest, enum ingest_receiver receiver,
+                              const struct net_request_view *view);
+void answer_http_cors_preflight(struct ingest *ingest, enum ingest_receiver receiver,
+                                struct net_request *request);
 void answer_grpc(struct net_request *request, int code, const char *message);
 void answer_grpc_message(struct net_request *request, struct fm_slice message);
 
-/* ---- the two doors ---- */
+/* ---- doors ---- */
 
+bool view_is_get(const struct net_request_view *view); /* or HEAD */
+bool view_is_post(const struct net_request_view *view);
+/* A POST that passed its door's routing: Content-Encoding, tenant, then the intake. */
+void http_door_post(struct ingest *ingest, struct net_request *request,
+                    enum ingest_receiver receiver, enum intake_encoding encoding);
 void otlp_http_request(struct ingest *ingest, struct net_request *request);
-void otlp_grpc_request(struct ingest *ingest, struct net_request *request);
-bool otlp_grpc_path(struct fm_slice path);
-void otlp_grpc_bad_content_type(struct net_request *request);
-/* X-Scope-OrgID or the default into intake->tenant; FM_EMALFORMED: not a valid name. */
-FM_MUST int intake_set_tenant(struct intake *intake, const struct net_request_view *view);
+
+enum grpc_door { /* which services a listener has; bits */
+                 GRPC_DOOR_OTLP = 1,
+                 GRPC_DOOR_JAEGER = 2,
+                 GRPC_DOOR_SAMPLING = 4,
+                 GRPC_DOOR_ZIPKIN = 8,
+};
+bool grpc_is_asked(const struct net_request_view *view); /* by Content-Type, on HTTP/2 */
+void grpc_door_request(struct ingest *ingest, struct net_request *request, unsigned doors);
+/* A path of one of these doors with another protocol's Content-Type: answered; else false. */
+bool grpc_door_refuses(struct net_request *request, unsigned doors);
+
+/* ---- datagrams ---- */
+
+FM_MUST int datagrams_new(struct datagrams **ret_datagrams, struct ingest *ingest);
+struct datagrams *datagrams_free(struct datagrams *datagrams);
+void datagrams_attach(struct datagrams *datagrams, enum ingest_receiver receiver,
+                      struct net_udp *udp);
+void datagrams_close(struct datagrams *datagrams);
+void datagrams_put_metrics(const struct datagrams *datagrams, struct fm_buf *out);
+
+/* What Jaeger's clients lost before they could send. */
+struct clients;
+FM_MUST int clients_new(struct clients **ret_clients);
+struct clients *clients_free(struct clients *clients);
+void clients_note(struct clients *clients, const struct jaeger_client_stats *stats,
+                  uint64_t now_ns);
+void clients_put_metrics(const struct clients *clients, struct fm_buf *out);
+
+/* ---- sampling strategies ---- */
+
+FM_MUST int strategies_new(struct strategies **ret_strategies, struct ingest *ingest);
+struct strategies *strategies_free(struct strategies *strategies);
+void strategies_stop(struct strategies *strategies); /* looks at the file no more */
+void strategies_reload(struct strategies *strategies);
+const struct sampling *strategies_now(struct strategies *strategies); /* borrowed for this turn */
+void strategies_put_metrics(const struct strategies *strategies, struct fm_buf *out);
+/* GET of a strategy as JSON; enum_is_text: "PROBABILISTIC", else 0. */
+void strategies_answer_http(struct ingest *ingest, struct net_request *request, bool enum_is_text);
+
+/* The label of counters[receiver]. */
+const char *ingest_receiver_text(enum ingest_receiver receiver);
 
 #endif

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* intake - one export request on its way into the log.
  *
- *   body -> (inflate) -> (JSON to protobuf) -> check -> (rewrite) -> append -> answer
+ *   body -> (inflate) -> (translate) -> check -> (rewrite) -> admit -> append -> answer
  *
  * What stands in brackets happens only when needed; a clean protobuf body goes to the log as it
  * came, in the memory it was received in.  Cheap requests are decoded at once on the loop, dear
- * ones (compressed, JSON, or very large) in a job, so that no client holds up the others.
+ * ones (compressed, of another protocol, or very large) in a job, so that no client holds up the
+ * others.
  */
 #include "ingest.h"
 
 #include <stdlib.h>
 
-#define INTAKE_IDLE_MAX     32
-#define INLINE_PLAIN_BYTES  FM_MIB(2)  /* a walk of this takes under a millisecond */
-#define INLINE_DEAR_BYTES   FM_KIB(32) /* inflating or reading JSON is 5-10 times dearer */
-#define INFLATE_RATIO_GUESS 8u
-#define INFLATE_GROWTH      4u /* of the guess */
+#define INTAKE_IDLE_MAX    32
+#define INLINE_PLAIN_BYTES FM_MIB(2)  /* a walk of this takes under a millisecond */
+#define INLINE_DEAR_BYTES  FM_KIB(32) /* inflating or reading JSON is 5-10 times dearer */
 
-struct intake *intake_new(struct ingest *ingest, struct net_request *request)
+struct intake *intake_new(struct ingest *ingest, struct net_request *request,
+                          enum ingest_receiver receiver)
 {
     struct intake *intake;
     if (!fm_list_empty(&ingest->idle)) {
@@ -33,11 +33,12 @@ struct intake *intake_new(struct ingest *ingest, struct net_request *request)
         intake->ingest = ingest;
     }
     intake->request = request;
+    intake->receiver = receiver;
     intake->body_skip = 0;
     intake->codec = CODEC_NONE;
-    intake->encoding = INTAKE_PROTOBUF;
+    intake->encoding = INTAKE_OTLP_PROTOBUF;
     intake->is_grpc = false;
-    intake->inflate_failed = false;
+    intake->inflate_failed = intake->is_bomb = false;
     intake->received_ns = net_request_view(request)->received_ns;
     intake->why.text[0] = '\0';
     intake->received_bytes = net_request_view(request)->body.len;
@@ -62,149 +63,46 @@ void intake_release(struct intake *intake)
     free(intake);
 }
 
-int intake_set_tenant(struct intake *intake, const struct net_request_view *view)
+bool intake_resolve_tenant(struct intake *intake)
 {
-    struct fm_slice tenant;
-    if (http_header_find(view->headers, view->header_count, "x-scope-orgid", &tenant) != FM_OK)
-        tenant = fm_slice_text(intake->ingest->options.default_tenant);
-    if (!tenant_is_valid(tenant))
-        return FM_EMALFORMED;
-    memcpy(intake->tenant, tenant.ptr, tenant.len);
-    intake->tenant[tenant.len] = '\0';
-    return FM_OK;
-}
-
-/* ---- decoding; may run in a job, touches nothing but the intake and the (atomic) budget ---- */
-
-static uint64_t intake_charge_max(const struct intake *intake)
-{
-    uint64_t bytes_max = intake->ingest->options.budget->bytes_max;
-    return bytes_max - FM_MIN(bytes_max, intake->received_bytes + intake->charged_bytes);
-}
-
-/* FM_ELIMIT: not even an idle daemon could; asking the client to come again would never end. */
-static int intake_charge(struct intake *intake, uint64_t bytes)
-{
-    if (bytes > intake_charge_max(intake))
-        return fm_fail(&intake->why, FM_ELIMIT, "the request needs more than limits.memory_limit");
-    if (!net_budget_take(intake->ingest->options.budget, bytes))
-        return fm_fail(&intake->why, FM_EUNAVAILABLE, "memory budget is used up");
-    intake->charged_bytes += bytes;
-    return FM_OK;
-}
-
-static void intake_give_back(struct intake *intake, uint64_t bytes)
-{
-    net_budget_give(intake->ingest->options.budget, bytes);
-    intake->charged_bytes -= bytes;
-}
-
-/* Replaces the body by its decompressed form.  Charges a guess first, and more while that is too
- * little: claiming the limit at once would crowd out everybody for a body of a few hundred KiB. */
-static int intake_inflate(struct intake *intake)
-{
-    uint64_t limit =
-        FM_MIN(intake->ingest->options.decompressed_bytes_max, intake_charge_max(intake));
-    struct fm_slice input = fm_buf_slice(&intake->body);
-    input = fm_slice(input.ptr + intake->body_skip, input.len - intake->body_skip);
-    uint64_t room = FM_MIN(limit, (uint64_t)input.len * INFLATE_RATIO_GUESS + FM_KIB(64));
-    for (;;) {
-        int rc = intake_charge(intake, room);
-        if (rc < 0)
-            return rc;
-        struct fm_buf plain;
-        fm_buf_init(&plain, room);
-        rc = codec_inflate(intake->codec, input, &plain);
-        if (rc == FM_OK) {
-            intake_give_back(intake, room - FM_MIN(room, (uint64_t)plain.cap));
-            fm_buf_fini(&intake->body);
-            intake->body = plain;
-            intake->body_skip = 0;
-            return FM_OK;
-        }
-        fm_buf_fini(&plain);
-        intake->inflate_failed = rc != FM_ELIMIT;
-        if (rc != FM_ELIMIT || room == limit)
-            return fm_fail(&intake->why, rc, "%s body: %s", codec_name(intake->codec),
-                           fm_rc_text(rc));
-        intake_give_back(intake, room);
-        room = FM_MIN(limit, room * INFLATE_GROWTH);
-    }
-}
-
-static int intake_replace_body(struct intake *intake, struct fm_buf *other)
-{
-    fm_buf_fini(&intake->body);
-    intake->body = *other;
-    intake->body_skip = 0;
-    return FM_OK;
-}
-
-/* Protobuf is shorter than the JSON it came from, but for bytes that are not UTF-8: each of them
- * becomes U+FFFD, three bytes. */
-static int intake_read_json(struct intake *intake)
-{
-    struct fm_slice json = fm_buf_slice(&intake->body);
-    uint64_t room = 0;
-    for (;;) {
-        int rc = intake_charge(intake, room ? 2 * room : json.len);
-        if (rc < 0)
-            return rc;
-        bool is_last = room != 0;
-        room = is_last ? 3 * (uint64_t)json.len : json.len;
-        struct fm_buf otlp;
-        fm_buf_init(&otlp, FM_MAX(room, FM_KIB(4)));
-        rc = otlp_json_decode(json, &otlp, &intake->why);
-        if (rc == FM_OK)
-            return intake_replace_body(intake, &otlp);
-        bool was_full = otlp.failed;
-        fm_buf_fini(&otlp);
-        if (is_last || !was_full)
-            return rc;
-    }
-}
-
-static int intake_rewrite(struct intake *intake)
-{
-    struct fm_slice request = fm_buf_slice(&intake->body);
-    request = fm_slice(request.ptr + intake->body_skip, request.len - intake->body_skip);
-    int rc = intake_charge(intake, request.len);
-    if (rc < 0)
-        return rc;
-    struct fm_buf clean;
-    fm_buf_init(&clean, request.len + FM_KIB(4));
-    rc = otlp_pb_rewrite(request, &intake->ingest->options.limits, &clean);
-    if (rc < 0) {
-        fm_buf_fini(&clean);
-        return fm_fail(&intake->why, rc, "rewriting the request: %s", fm_rc_text(rc));
-    }
-    return intake_replace_body(intake, &clean);
-}
-
-static int intake_decode(struct intake *intake)
-{
-    int rc = FM_OK;
-    if (intake->codec != CODEC_NONE)
-        rc = intake_inflate(intake);
-    if (rc == FM_OK && intake->encoding == INTAKE_JSON)
-        rc = intake_read_json(intake);
-    if (rc < 0)
-        return rc;
-    struct fm_slice body = fm_buf_slice(&intake->body);
-    body = fm_slice(body.ptr + intake->body_skip, body.len - intake->body_skip);
-    rc = otlp_pb_check(body, &intake->ingest->options.limits, &intake->facts, &intake->why);
-    if (rc == FM_OK && intake->facts.rewrite && intake->facts.span_count)
-        rc = intake_rewrite(intake);
-    return rc;
+    const struct net_request_view *view = net_request_view(intake->request);
+    struct fm_slice name = {0};
+    int rc = http_header_find(view->headers, view->header_count, "x-scope-orgid", &name);
+    if (rc != FM_OK)
+        name = (struct fm_slice){0};
+    rc = tenants_resolve(intake->ingest->options.tenants, view->identity, name, intake->tenant,
+                         &intake->why);
+    if (rc == FM_OK)
+        return true;
+    struct answer answer = {400, GRPC_INVALID_ARGUMENT, 0, intake->why.text,
+                            INGEST_OUTCOME_MALFORMED};
+    if (rc == FM_EDENIED)
+        answer = (struct answer){403, GRPC_PERMISSION_DENIED, 0, intake->why.text,
+                                 INGEST_OUTCOME_DENIED};
+    intake_refuse(intake, &answer);
+    return false;
 }
 
 /* ---- on the loop ---- */
+
+static uint32_t intake_retry_ms(struct intake *intake)
+{
+    return answer_spread_ms(intake->ingest, intake->ingest->options.retry_after_ms);
+}
 
 static void intake_count_refused(struct intake *intake)
 {
     for (size_t i = 0; i < DECODE_REASON_COUNT; i++)
         metric_add(&intake->ingest->counters[intake->receiver].refused_spans[i],
                    intake->facts.refused[i]);
+}
+
+static void intake_refuse_spans(struct intake *intake, enum ingest_reason reason,
+                                const struct answer *answer)
+{
+    metric_add(&intake->ingest->counters[intake->receiver].refused_spans[reason],
+               intake->facts.span_count + intake->facts.refused_count);
+    intake_refuse(intake, answer);
 }
 
 static void intake_on_stored(struct store_append *append, int rc)
@@ -216,16 +114,15 @@ static void intake_on_stored(struct store_append *append, int rc)
         metric_add(&ingest->counters[intake->receiver].accepted_spans, intake->facts.span_count);
         metric_add(&ingest->counters[intake->receiver].mended_values, intake->facts.mended_count);
         intake_accept(intake);
-        return;
+    } else if (rc == FM_ELIMIT) { /* too large for the log, or one tenant too many */
+        const struct answer answer = {413, GRPC_RESOURCE_EXHAUSTED, 0, fm_rc_text(rc),
+                                      INGEST_OUTCOME_TOO_LARGE};
+        intake_refuse_spans(intake, INGEST_REASON_TOO_LARGE, &answer);
+    } else {
+        const struct answer answer = {503, GRPC_UNAVAILABLE, intake_retry_ms(intake),
+                                      fm_rc_text(rc), INGEST_OUTCOME_UNAVAILABLE};
+        intake_refuse_spans(intake, INGEST_REASON_UNAVAILABLE, &answer);
     }
-    metric_add(&ingest->counters[intake->receiver].refused_spans[INGEST_REASON_UNAVAILABLE],
-               intake->facts.span_count + intake->facts.refused_count);
-    struct answer answer = {503, GRPC_UNAVAILABLE, ingest->options.retry_after_ms, fm_rc_text(rc),
-                            INGEST_OUTCOME_UNAVAILABLE};
-    if (rc == FM_ELIMIT) /* too large for the log, or one tenant too many: time does not help */
-        answer = (struct answer){413, GRPC_RESOURCE_EXHAUSTED, 0, fm_rc_text(rc),
-                                 INGEST_OUTCOME_TOO_LARGE};
-    intake_refuse(intake, &answer);
 }
 
 static void intake_refuse_decoding(struct intake *intake)
@@ -241,16 +138,42 @@ static void intake_refuse_decoding(struct intake *intake)
     case FM_ENOMEM:
         answer.http_status = 503;
         answer.grpc_code = GRPC_UNAVAILABLE;
-        answer.retry_after_ms = intake->ingest->options.retry_after_ms;
+        answer.retry_after_ms = intake_retry_ms(intake);
         answer.outcome = INGEST_OUTCOME_UNAVAILABLE;
         break;
     default:
         answer.http_status = 400;
-        answer.grpc_code = intake->inflate_failed ? GRPC_INTERNAL : GRPC_INVALID_ARGUMENT;
+        answer.grpc_code = intake->is_bomb          ? GRPC_RESOURCE_EXHAUSTED
+                           : intake->inflate_failed ? GRPC_INTERNAL
+                                                    : GRPC_INVALID_ARGUMENT;
         answer.outcome = INGEST_OUTCOME_MALFORMED;
         break;
     }
     intake_refuse(intake, &answer);
+}
+
+/* Within its tenant's rates?  Throttled clients of gRPC hear UNAVAILABLE: most of them drop what
+ * RESOURCE_EXHAUSTED is said to. */
+static bool intake_admit(struct intake *intake)
+{
+    uint32_t retry_ms = 0;
+    uint64_t spans = (uint64_t)intake->facts.span_count + intake->facts.refused_count;
+    int rc = tenants_admit(intake->ingest->options.tenants, fm_slice_text(intake->tenant),
+                           intake->body.len - intake->body_skip, spans, &retry_ms, &intake->why);
+    if (rc == FM_OK)
+        return true;
+    struct answer answer = {429, GRPC_UNAVAILABLE, 0, intake->why.text,
+                            INGEST_OUTCOME_RATE_LIMITED};
+    enum ingest_reason reason = INGEST_REASON_RATE_LIMITED;
+    if (rc == FM_ELIMIT) {
+        answer = (struct answer){413, GRPC_RESOURCE_EXHAUSTED, 0, intake->why.text,
+                                 INGEST_OUTCOME_TENANT_LIMIT};
+        reason = INGEST_REASON_TENANT_LIMIT;
+    } else {
+        answer.retry_after_ms = answer_spread_ms(intake->ingest, FM_MAX(retry_ms, 1u));
+    }
+    intake_refuse_spans(intake, reason, &answer);
+    return false;
 }
 
 static void intake_on_decoded(struct intake *intake)
@@ -259,16 +182,17 @@ static void intake_on_decoded(struct intake *intake)
         intake_refuse_decoding(intake);
         return;
     }
+    if (!intake_admit(intake))
+        return;
     if (intake->facts.span_count == 0) { /* nothing to keep is a success (or all refused) */
         intake_count_refused(intake);
         intake_accept(intake);
         return;
     }
-    if (intake->body_skip)
-        fm_buf_consume(&intake->body, intake->body_skip);
     intake->append = (struct store_append){
         .tenant = fm_slice_text(intake->tenant),
         .payload = intake->body,
+        .payload_skip = intake->body_skip,
         .span_count = intake->facts.span_count,
         .trace_keys = intake->facts.trace_keys,
         .trace_key_count = intake->facts.trace_key_count,
@@ -294,7 +218,8 @@ static void intake_job_done(struct pf_job *job)
 
 void intake_start(struct intake *intake)
 {
-    bool is_dear = intake->codec != CODEC_NONE || intake->encoding == INTAKE_JSON;
+    bool is_dear = intake->codec != CODEC_NONE || intake->encoding != INTAKE_OTLP_PROTOBUF;
+    intake->body = net_request_take_body(intake->request);
     metric_add(&intake->ingest->counters[intake->receiver].body_bytes, intake->body.len);
     if (intake->body.len <= (is_dear ? INLINE_DEAR_BYTES : INLINE_PLAIN_BYTES)) {
         intake->rc = intake_decode(intake);

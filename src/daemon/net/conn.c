@@ -15,6 +15,7 @@
 #include "internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define CONN_TLS_FIRST_BYTE 0x16
@@ -38,18 +39,40 @@ bool conn_is_open(const struct conn *conn)
     return conn->state.state < CONN_CLOSING;
 }
 
-void conn_count_protocol_error(struct conn *conn)
+void conn_count_refusal(struct conn *conn, enum net_refusal_reason reason)
 {
-    metric_add(&conn->server->metrics.protocol_errors_total, 1);
+    struct net_server_metrics *metrics = &conn->server->metrics;
+
+    metric_add(&metrics->refused_total[reason], 1);
+    if (reason == NET_REFUSED_PROTOCOL || reason == NET_REFUSED_FLOOD ||
+        reason == NET_REFUSED_TIMEOUT)
+        metric_add(&metrics->protocol_errors_total, 1);
 }
 
 /* ---- closing ---- */
+
+/* What is read ahead is held for the peer like a body is. */
+static bool conn_charge_backlog(struct conn *conn, size_t bytes)
+{
+    struct net_budget *budget = conn->server->options.budget;
+    size_t before = conn->backlog_charged;
+
+    if (!budget || bytes == before)
+        return true;
+    if (bytes > before && !net_budget_take(budget, bytes - before))
+        return false;
+    if (bytes < before)
+        net_budget_give(budget, before - bytes);
+    conn->backlog_charged = bytes;
+    return true;
+}
 
 void conn_maybe_free(struct conn *conn)
 {
     struct net_server *server = conn->server;
 
-    if (conn->state.state != CONN_CLOSED || conn->unanswered_count || conn->running)
+    if (conn->state.state != CONN_CLOSED || conn->unanswered_count || conn->running ||
+        conn->shaking)
         return;
     if (conn->request) {
         request_fini(conn->request);
@@ -64,6 +87,8 @@ void conn_maybe_free(struct conn *conn)
     h1_free(conn->h1);
     h2_free(conn->h2);
     tls_free(conn->tls);
+    free(conn->shake);
+    conn_charge_backlog(conn, 0);
     fm_buf_fini(&conn->backlog);
     fm_buf_fini(&conn->out);
     fm_buf_fini(&conn->writing);
@@ -80,14 +105,19 @@ static void conn_on_closed(uv_handle_t *handle)
 
     metric_set(&metrics->connections_open, metric_get(&metrics->connections_open) - 1);
     fm_sm_move(&conn->state, CONN_CLOSED);
+    if (conn->peer)
+        peers_leave(&conn->server->peers, conn->peer, pf_now_ns(conn->server->platform));
+    conn->peer = NULL;
     conn_maybe_free(conn);
 }
 
-static void conn_leave_handshake(struct conn *conn)
+void conn_leave_handshake(struct conn *conn)
 {
     fm_list_remove(&conn->handshake);
     if (conn->counts_as_handshake)
         conn->server->handshake_count--;
+    if (conn->counts_as_handshake && conn->peer)
+        conn->peer->handshake_count--;
     conn->counts_as_handshake = false;
 }
 
@@ -151,7 +181,7 @@ static void conn_start_write(struct conn *conn, struct fm_buf *bytes, size_t sen
     }
     conn->write_in_flight = true;
     conn->write_queue_bytes = rest.len;
-    conn->stalled_ns = pf_now_ns(conn->server->platform);
+    conn->stalled_ns = conn->write_started_ns = pf_now_ns(conn->server->platform);
 }
 
 /* Hands what is ready to the kernel.  True if something moved and there may be more. */
@@ -197,7 +227,7 @@ static void conn_drain_h2(struct conn *conn)
         return;
     int rc = h2_drain(conn->h2, pf_now_ns(conn->server->platform), &conn->out);
     if (rc < 0) {
-        conn_count_protocol_error(conn);
+        conn_count_refusal(conn, rc == FM_ELIMIT ? NET_REFUSED_FLOOD : NET_REFUSED_PROTOCOL);
         conn->close_after_flush = conn->input_unread = true;
     } else if (h2_is_done(conn->h2)) {
         conn->close_after_flush = true;
@@ -284,13 +314,21 @@ static void conn_enter_h2(struct conn *conn)
     fm_sm_move(&conn->state, CONN_H2);
 }
 
+void conn_begin_protocol(struct conn *conn, bool is_h2)
+{
+    if (is_h2)
+        conn_enter_h2(conn);
+    else
+        fm_sm_move(&conn->state, CONN_SNIFF);
+}
+
 /* HTTP/2 announces itself with a preface that no HTTP/1 request can begin with. */
 static void conn_sniff(struct conn *conn, struct fm_slice input)
 {
     size_t len = FM_MIN(input.len, (size_t)H2_PREFACE_BYTES);
 
     if (input.ptr[0] == CONN_TLS_FIRST_BYTE && !conn->tls) {
-        conn_count_protocol_error(conn); /* TLS to a plain port */
+        conn_count_refusal(conn, NET_REFUSED_PROTOCOL); /* TLS to a plain port */
         conn_close(conn);
     } else if (memcmp(input.ptr, H2_PREFACE, len) != 0) {
         conn_enter_h1(conn);
@@ -334,6 +372,10 @@ static void conn_input(struct conn *conn, struct fm_slice input)
         conn_close(conn);
     if (!conn->backlog.len && conn->backlog.cap > NET_SCRATCH_BYTES)
         fm_buf_fini(&conn->backlog);
+    if (!conn_charge_backlog(conn, conn->backlog.len)) {
+        conn_count_refusal(conn, NET_REFUSED_MEMORY);
+        conn_close(conn);
+    }
 }
 
 /* Where the next plain bytes should go: the body they belong to, if that is known. */
@@ -360,7 +402,7 @@ static bool conn_wants_input(const struct conn *conn)
         return true;
     if (conn->close_after_flush || conn->out.len > NET_OUTPUT_BYTES_MAX || conn->write_in_flight)
         return false;
-    return conn->state.state == CONN_SNIFF || !conn->backlog.len;
+    return conn->state.state == CONN_SNIFF || (!conn->backlog.len && !conn->judging_count);
 }
 
 static void conn_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
@@ -420,7 +462,7 @@ static void conn_on_bytes(struct conn *conn, struct fm_slice input)
     if (conn->state.state == CONN_HANDSHAKE && !conn->head_ns) {
         conn->head_ns = conn->active_ns;
         if (input.ptr[0] != CONN_TLS_FIRST_BYTE) { /* plain text to a TLS port */
-            conn_count_protocol_error(conn);
+            conn_count_refusal(conn, NET_REFUSED_PROTOCOL);
             conn_close(conn);
             return;
         }
@@ -431,7 +473,7 @@ static void conn_on_bytes(struct conn *conn, struct fm_slice input)
     }
     if (conn->state.state == CONN_HANDSHAKE && fm_list_empty(&conn->handshake)) {
         fm_list_append(&conn->server->handshakes, &conn->handshake);
-        net_server_wake(conn->server);
+        net_server_shake(conn->server);
     }
 }
 
@@ -454,9 +496,10 @@ static void conn_on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
 
 static void conn_update_reading(struct conn *conn)
 {
-    bool wanted = conn_wants_input(conn) ||
-                  (conn_is_open(conn) && !conn->peer_ended && conn->state.state == CONN_HANDSHAKE);
+    bool wanted = conn_wants_input(conn) || (conn_is_open(conn) && !conn->peer_ended &&
+                                             conn->state.state == CONN_HANDSHAKE);
 
+    wanted = wanted && !conn->shaking;
     if (!conn_is_open(conn) || wanted == conn->reading)
         return;
     conn->reading = wanted;
@@ -489,7 +532,7 @@ static bool conn_step(struct conn *conn)
         request_deliver(conn->request);
         return true;
     }
-    if (h2 && conn->complete_count) {
+    if (h2 && conn->complete_count && h2_unsent_bytes(conn->h2) <= NET_ANSWERS_BYTES_MAX) {
         conn_h2_deliver(conn);
         return true;
     }
@@ -511,6 +554,10 @@ void conn_run(struct conn *conn)
 
     if (conn->running)
         return;
+    if (conn->shaking) { /* nothing can be done but to keep still */
+        conn_update_reading(conn);
+        return;
+    }
     conn->running = true;
     fm_list_remove(&conn->ready);
     do {
@@ -547,6 +594,31 @@ static bool address_is_loopback(const struct sockaddr_storage *address)
                                               memcmp(&v6->sin6_addr, mapped, sizeof mapped) == 0);
 }
 
+/* Who sits at the other end of a unix socket, if only some may. */
+static int conn_take_unix(struct conn *conn)
+{
+    const struct auth_set *auth = conn->server->auth;
+    struct ucred credentials;
+    socklen_t len = sizeof credentials;
+    uv_os_fd_t fd;
+
+    conn->is_loopback = true;
+    if (!auth->wants_peer)
+        return FM_OK;
+    if (uv_fileno(&conn->socket.handle, &fd) != 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &len) != 0)
+        return FM_EDENIED;
+    const char *name = auth_set_peer(auth, credentials.uid);
+    if (!name) {
+        log_info("net.auth.refused", "listener=%s peer=uid:%u why=\"not in unix_allowed_users\"",
+                 conn->server->options.name, (unsigned)credentials.uid);
+        return FM_EDENIED;
+    }
+    conn->identity.kind = NET_PEER;
+    (void)snprintf(conn->identity.name, sizeof conn->identity.name, "%s", name);
+    return FM_OK;
+}
+
 static int conn_take_socket(struct conn *conn)
 {
     struct net_server *server = conn->server;
@@ -555,46 +627,68 @@ static int conn_take_socket(struct conn *conn)
 
     if (uv_accept(&server->socket.stream, &conn->socket.stream) != 0)
         return FM_EUNAVAILABLE;
-    if (server->endpoint.is_unix) {
-        conn->is_loopback = true;
-        return FM_OK;
-    }
+    if (server->endpoint.is_unix)
+        return conn_take_unix(conn);
     /* Best effort: a connection without these options works as well. */
     (void)uv_tcp_nodelay(&conn->socket.tcp, 1);
     (void)uv_tcp_keepalive(&conn->socket.tcp, 1, CONN_KEEPALIVE_S);
-    if (uv_tcp_getpeername(&conn->socket.tcp, (struct sockaddr *)&peer, &peer_len) == 0)
-        conn->is_loopback = address_is_loopback(&peer);
-    return FM_OK;
+    if (uv_tcp_getpeername(&conn->socket.tcp, (struct sockaddr *)&peer, &peer_len) != 0)
+        return FM_ECLOSED; /* gone already */
+    conn->is_loopback = address_is_loopback(&peer);
+    if (conn->is_loopback)
+        return FM_OK;
+    conn->peer = peers_join(&server->peers, &peer);
+    return conn->peer ? FM_OK : FM_ENOMEM;
+}
+
+/* Ten per cent to either side, so that what began together does not end together. */
+static uint64_t conn_retire_ns(const struct conn *conn)
+{
+    uint64_t age_ns = conn->server->options.connection_age_ns, spread_ns = age_ns / 5;
+
+    if (!age_ns)
+        return 0;
+    uint64_t chance = pf_random_u64(conn->server->platform);
+    return conn->accepted_ns + age_ns - spread_ns / 2 + (spread_ns ? chance % spread_ns : 0);
+}
+
+static int conn_refuse_connection(struct conn *conn, enum net_refusal_reason reason)
+{
+    metric_add(&conn->server->metrics.requests_refused_total, 1);
+    conn_count_refusal(conn, reason);
+    return FM_ELIMIT;
 }
 
 static int conn_prepare(struct conn *conn)
 {
     struct net_server *server = conn->server;
+    uint32_t per_ip_max = server->options.connection_per_ip_max;
 
     if (server->conn_count > server->options.connection_max)
-        return FM_ELIMIT;
+        return conn_refuse_connection(conn, NET_REFUSED_CONNECTIONS);
+    if (conn->peer && per_ip_max && conn->peer->conn_count > per_ip_max)
+        return conn_refuse_connection(conn, NET_REFUSED_PER_IP);
+    conn->retire_ns = conn_retire_ns(conn);
     if (!server->tls)
         return FM_OK;
-    if (server->handshake_count >= NET_HANDSHAKES_MAX)
-        return FM_ELIMIT;
+    if (server->handshake_count >= NET_HANDSHAKES_MAX ||
+        (conn->peer && conn->peer->handshake_count >= NET_HANDSHAKES_PER_PEER))
+        return conn_refuse_connection(conn, NET_REFUSED_HANDSHAKES);
     conn->counts_as_handshake = true;
     server->handshake_count++;
-    return tls_new(&conn->tls, server->tls, NULL);
+    if (conn->peer)
+        conn->peer->handshake_count++;
+    conn->shake = malloc(sizeof *conn->shake);
+    return conn->shake ? tls_new(&conn->tls, server->tls, NULL) : FM_ENOMEM;
 }
 
-void conn_accept(struct net_server *server)
+static void conn_init(struct conn *conn, struct net_server *server)
 {
-    struct conn *conn = calloc(1, sizeof *conn);
-
-    if (!conn) { /* libuv keeps the socket and stops listening until somebody takes it */
-        server->accept_missed = true;
-        net_server_start_sweep(server);
-        return;
-    }
     *conn = (struct conn){
         .server = server,
         .state = {conn_rules, server->tls ? CONN_HANDSHAKE : CONN_SNIFF},
         .accepted_ns = pf_now_ns(server->platform),
+        .identity = {NET_ANONYMOUS, "anonymous"},
     };
     conn->active_ns = conn->accepted_ns;
     fm_list_init(&conn->ready);
@@ -611,12 +705,24 @@ void conn_accept(struct net_server *server)
     server->conn_count++;
     metric_add(&server->metrics.connections_total, 1);
     metric_add(&server->metrics.connections_open, 1);
+}
+
+void conn_accept(struct net_server *server)
+{
+    struct conn *conn = malloc(sizeof *conn);
+
+    if (!conn) { /* libuv keeps the socket and stops listening until somebody takes it */
+        server->accept_missed = true;
+        net_server_start_sweep(server);
+        return;
+    }
+    conn_init(conn, server);
     int rc = conn_take_socket(conn);
+    if (rc == FM_EDENIED)
+        (void)conn_refuse_connection(conn, NET_REFUSED_UNIX_USER);
     if (rc == FM_OK)
         rc = conn_prepare(conn);
     if (rc < 0) {
-        if (rc == FM_ELIMIT)
-            metric_add(&server->metrics.requests_refused_total, 1);
         conn_close(conn);
         return;
     }
@@ -624,24 +730,13 @@ void conn_accept(struct net_server *server)
     conn_run(conn);
 }
 
-void conn_step_handshake(struct conn *conn)
+void conn_peer_text(const struct conn *conn, char text[64])
 {
-    struct fm_why why = {""};
-    int rc = tls_handshake(conn->tls, &why);
+    struct sockaddr_storage peer = {0};
+    int len = sizeof peer;
 
-    if (rc < 0) {
-        metric_add(&conn->server->metrics.tls_failures_total, 1);
-        log_debug("net.tls.refused", "listener=%s why=\"%s\"", conn->server->options.name,
-                  why.text);
-        conn->close_after_flush = true;
-        conn_leave_handshake(conn);
-    } else if (rc == FM_OK) {
-        conn_leave_handshake(conn);
-        conn->head_ns = 0;
-        if (tls_is_h2(conn->tls))
-            conn_enter_h2(conn);
-        else
-            fm_sm_move(&conn->state, CONN_SNIFF);
-    }
-    conn_run(conn);
+    (void)snprintf(text, 64, "%s", conn->server->endpoint.is_unix ? "unix" : "unknown");
+    if (!conn->server->endpoint.is_unix &&
+        uv_tcp_getpeername(&conn->socket.tcp, (struct sockaddr *)&peer, &len) == 0)
+        (void)uv_ip_name((struct sockaddr *)&peer, text, 64);
 }

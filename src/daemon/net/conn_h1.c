@@ -7,7 +7,8 @@
 
 bool conn_h1_is_busy(const struct conn *conn)
 {
-    return conn->request && (conn->request->complete || conn->request->delivered);
+    const struct net_request *request = conn->request;
+    return request && (request->complete || request->delivered || request->judging);
 }
 
 bool conn_h1_is_idle(const struct conn *conn)
@@ -44,6 +45,7 @@ static void conn_h1_put(struct conn *conn, const struct net_response *response, 
 static void conn_h1_refuse(struct conn *conn, const struct net_response *response)
 {
     metric_add(&conn->server->metrics.requests_refused_total, 1);
+    request_count_refusal(conn->request);
     conn->input_unread = true;
     conn_h1_put(conn, response, false, true, 1);
     request_reset(conn->request);
@@ -57,7 +59,7 @@ static void conn_h1_fail(struct conn *conn, int rc)
         response.status = h1_limit_status(conn->h1);
     else if (rc == FM_EMALFORMED)
         response.status = 400;
-    conn_count_protocol_error(conn);
+    conn_count_refusal(conn, rc == FM_ELIMIT ? NET_REFUSED_HEAD : NET_REFUSED_PROTOCOL);
     conn_h1_refuse(conn, &response);
 }
 
@@ -65,28 +67,23 @@ void conn_h1_timeout(struct conn *conn)
 {
     struct net_response response = {.status = 408};
 
-    conn_count_protocol_error(conn);
+    conn_count_refusal(conn, NET_REFUSED_TIMEOUT);
     conn_h1_refuse(conn, &response);
     conn_run(conn);
 }
 
-static void conn_h1_on_head(struct conn *conn)
+/* What the head announces is wanted, or refused as cheaply as possible. */
+static void conn_h1_begin_body(struct conn *conn)
 {
     struct net_request *request = conn->request;
     const struct h1_head *head = h1_head(conn->h1);
     uint64_t length = head->has_length ? head->content_length : 0;
     bool expects = head->expect_continue && (length || head->chunked);
 
-    request->has_head = true;
     request->body_started_ns = conn->active_ns;
-    request->view = (struct net_request_view){
-        .headers = head->headers,
-        .header_count = head->header_count,
-        .is_loopback = conn->is_loopback,
-        .received_ns = conn->active_ns,
-    };
-    conn->head_ns = 0;
-    if (request_set_target(request, head->method, head->target) < 0)
+    if (request->refusal != REFUSED_NOT)
+        ; /* by its verdict */
+    else if (request_set_target(request, head->method, head->target) < 0)
         request->refusal = REFUSED_TARGET;
     else
         request_expect(request, length); /* notes a refusal in the request */
@@ -96,6 +93,35 @@ static void conn_h1_on_head(struct conn *conn)
     } else if (expects) {
         fm_buf_put_slice(&conn->out, h1_continue);
     }
+}
+
+static void conn_h1_on_head(struct conn *conn)
+{
+    struct net_request *request = conn->request;
+    const struct h1_head *head = h1_head(conn->h1);
+
+    request->has_head = true;
+    request->view = (struct net_request_view){
+        .headers = head->headers,
+        .header_count = head->header_count,
+        .is_loopback = conn->is_loopback,
+        .received_ns = conn->active_ns,
+    };
+    conn->head_ns = 0;
+    if (request_judge(request))
+        conn_h1_begin_body(conn);
+}
+
+void conn_h1_go_on(struct net_request *request)
+{
+    struct conn *conn = request->conn;
+    size_t used;
+
+    if (conn->state.state != CONN_H1)
+        return;
+    conn->active_ns = pf_now_ns(conn->server->platform); /* the wait was ours */
+    conn_h1_begin_body(conn);
+    conn_h1_input(conn, FM_SLICE(""), &used); /* it may be complete without a body */
 }
 
 static void conn_h1_on_body(struct conn *conn, struct fm_slice data)
@@ -143,7 +169,7 @@ void conn_h1_respond(struct net_request *request, const struct net_response *res
     const struct h1_head *head = h1_head(conn->h1);
 
     if (conn->state.state == CONN_H1) {
-        bool keep_alive = head->keep_alive && !response->close && !conn->server->closing;
+        bool keep_alive = head->keep_alive && !response->close && !conn->ending;
         conn_h1_put(conn, response, keep_alive, !name_is_head(request), head->minor_version);
         conn->active_ns = pf_now_ns(conn->server->platform);
     }

@@ -78,8 +78,18 @@ static void conn_h2_refuse(struct net_request *request)
     struct net_response response = request_refusal(request);
 
     metric_add(&request->conn->server->metrics.requests_refused_total, 1);
+    request_count_refusal(request);
+    request_stop_waiting(request);
     request->answered = true;
     conn_h2_respond(request, &response);
+}
+
+static void conn_h2_begin_body(struct net_request *request)
+{
+    if (request->refusal == REFUSED_NOT)
+        request_expect(request, request_length(request)); /* notes a refusal in the request */
+    if (request->refusal != REFUSED_NOT)
+        conn_h2_refuse(request);
 }
 
 static void conn_h2_on_head(void *self, struct h2_stream *stream, struct fm_slice method,
@@ -116,15 +126,13 @@ static void conn_h2_on_head(void *self, struct h2_stream *stream, struct fm_slic
         return;
     }
     request->is_grpc = is_grpc(request);
-    uint64_t length = request_length(request);
     struct fm_slice kept = slice_dup(&request->arena, path);
-    method = slice_dup(&request->arena, method);
-    if (fm_arena_failed(&request->arena) || request_set_target(request, method, kept) < 0)
+    request->view.method = slice_dup(&request->arena, method);
+    if (fm_arena_failed(&request->arena) ||
+        request_set_target(request, request->view.method, kept) < 0)
         request->refusal = REFUSED_TARGET;
-    else
-        request_expect(request, length); /* notes a refusal in the request */
-    if (request->refusal != REFUSED_NOT)
-        conn_h2_refuse(request);
+    if (request_judge(request))
+        conn_h2_begin_body(request);
 }
 
 /* Guessing sizes is for good times. */
@@ -158,6 +166,27 @@ static void conn_h2_on_end(void *self, struct h2_stream *stream)
         return;
     if (request->body.len)
         conn->body_hint = FM_MIN(request->body.len, NET_BODY_HINT_MAX);
+    if (request->judging) {
+        request->ended = true;
+        return;
+    }
+    request->complete = true;
+    conn->complete_count++;
+}
+
+/* What arrived during the wait is at most one read of the socket; the connection was not read
+ * meanwhile. */
+void conn_h2_go_on(struct net_request *request)
+{
+    struct conn *conn = request->conn;
+
+    request->body_started_ns = pf_now_ns(conn->server->platform);
+    if (!request->stream || request->answered)
+        return;
+    if (!request->body_bytes || request->refusal != REFUSED_NOT)
+        conn_h2_begin_body(request);
+    if (request->answered || !request->ended)
+        return;
     request->complete = true;
     conn->complete_count++;
 }
@@ -201,12 +230,15 @@ int conn_h2_start(struct conn *conn)
 void conn_h2_input(struct conn *conn, struct fm_slice input)
 {
     int rc = h2_feed(conn->h2, input);
+    uint64_t heads = h2_heads_refused(conn->h2);
+    for (; conn->heads_refused < heads; conn->heads_refused++)
+        conn_count_refusal(conn, NET_REFUSED_HEAD);
     if (rc == FM_OK || !conn_is_open(conn))
         return;
     /* The GOAWAY that says why, then the end. */
     if (h2_drain(conn->h2, pf_now_ns(conn->server->platform), &conn->out) == FM_ENOMEM)
         fm_buf_reset(&conn->out); /* then the end alone has to say it */
-    conn_count_protocol_error(conn);
+    conn_count_refusal(conn, rc == FM_ELIMIT ? NET_REFUSED_FLOOD : NET_REFUSED_PROTOCOL);
     conn->close_after_flush = conn->input_unread = true;
 }
 
@@ -285,14 +317,15 @@ void conn_h2_check_time(struct conn *conn, uint64_t now_ns)
     bool reset = false;
 
     if (conn_h2_head_is_late(conn, now_ns)) {
-        conn_count_protocol_error(conn);
+        conn_count_refusal(conn, NET_REFUSED_TIMEOUT);
         conn_close(conn);
         return;
     }
     for (link = conn->requests.next; link != &conn->requests; link = next) {
         struct net_request *request = FM_CONTAINER(link, struct net_request, link);
         next = link->next;
-        if (!request->stream || (request->delivered && !request->answered) || request->complete)
+        if (!request->stream || (request->delivered && !request->answered) ||
+            request->complete || request->judging)
             continue;
         bool late = request->answered ? conn_h2_answer_is_late(request, now_ns)
                                       : request_is_slow(request, now_ns);
@@ -302,7 +335,7 @@ void conn_h2_check_time(struct conn *conn, uint64_t now_ns)
         }
     }
     if (reset) {
-        conn_count_protocol_error(conn);
+        conn_count_refusal(conn, NET_REFUSED_TIMEOUT);
         conn_run(conn);
         return;
     }

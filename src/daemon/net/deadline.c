@@ -13,7 +13,35 @@ static bool conn_write_stalls(struct conn *conn, uint64_t now_ns)
         conn->stalled_ns = now_ns;
         conn->active_ns = now_ns;
     }
-    return now_ns - conn->stalled_ns > conn->server->options.body_timeout_ns;
+    if (now_ns - conn->stalled_ns > conn->server->options.body_timeout_ns)
+        return true;
+    /* Taking a byte now and then would keep an answer here for ever. */
+    uint64_t age_ns = now_ns - conn->write_started_ns;
+    uint64_t grace_ns = NET_ANSWER_TIMEOUTS * conn->server->options.body_timeout_ns;
+    if (age_ns <= grace_ns)
+        return false;
+    uint64_t taken = conn->writing.len - FM_MIN(queued, conn->writing.len);
+    return taken < (age_ns - grace_ns) / NET_SECOND_NS * NET_RATE_BYTES_PER_S;
+}
+
+/* Load balancers and clients that look up names anew want connections to end now and then.
+ * HTTP/2 is told twice: streams that are on their way at the first word are still served. */
+static void conn_check_age(struct conn *conn, uint64_t now_ns)
+{
+    if (!conn->retire_ns || now_ns < conn->retire_ns || conn->ending)
+        return;
+    if (!conn->retiring)
+        metric_add(&conn->server->metrics.connections_aged_total, 1);
+    if (conn->state.state == CONN_H1) {
+        conn->retiring = conn->ending = true; /* the next answer says close */
+    } else if (conn->state.state == CONN_H2 && !conn->retiring) {
+        conn->retiring = true;
+        conn->retire_ns = now_ns + NET_RETIRE_NS;
+        h2_retire(conn->h2);
+        conn_wake(conn);
+    } else if (conn->state.state == CONN_H2) {
+        conn_shutdown(conn);
+    }
 }
 
 static void conn_h1_check_time(struct conn *conn, uint64_t now_ns)
@@ -38,8 +66,9 @@ void conn_check_time(struct conn *conn, uint64_t now_ns)
     const struct net_server_options *options = &conn->server->options;
     uint64_t limit_ns;
 
+    conn_check_age(conn, now_ns);
     if (conn_is_open(conn) && conn_write_stalls(conn, now_ns)) {
-        conn_count_protocol_error(conn);
+        conn_count_refusal(conn, NET_REFUSED_TIMEOUT);
         conn_close(conn);
         return;
     }

@@ -5,10 +5,12 @@
 
 #include <uv.h>
 
+#include "auth.h"
 #include "fermata/h1.h"
 #include "fermata/h2.h"
 #include "fermata/net.h"
 #include "fermata/uv.h"
+#include "peers.h"
 #include "tls.h"
 
 #define NET_SCRATCH_BYTES       FM_KIB(64)  /* one read from a socket */
@@ -22,7 +24,9 @@
 #define NET_LINGER_NS           (2 * NET_SECOND_NS)
 #define NET_HANDSHAKE_NS        (10 * NET_SECOND_NS)
 #define NET_HANDSHAKES_MAX      64u
-#define NET_HANDSHAKES_PER_TURN 2u /* 5 to 10 ms each */
+#define NET_HANDSHAKES_PER_PEER 32u
+#define NET_ANSWERS_BYTES_MAX   FM_MIB(1) /* HTTP/2: unsent answers before more requests begin */
+#define NET_RETIRE_NS           NET_SECOND_NS /* between the two words of a GOAWAY */
 #define NET_SPARE_REQUESTS_MAX  64u
 
 union net_socket {
@@ -39,6 +43,8 @@ enum net_refusal { /* why the handler will not see a request */
                    REFUSED_BUDGET,
                    REFUSED_SIZE,
                    REFUSED_TARGET,
+                   REFUSED_AUTH,
+                   REFUSED_AUTH_BUSY,
 };
 
 struct net_request {
@@ -46,14 +52,20 @@ struct net_request {
     struct conn *conn;        /* borrowed; outlives the request */
     struct h2_stream *stream; /* HTTP/2: borrowed; NULL when it is gone */
     struct fm_link link;      /* conn->requests or server->spare_requests */
+    struct fm_link waiting;   /* a password check's waiters */
+    struct net_identity identity;
     struct fm_arena arena;    /* the decoded path; HTTP/2: the head */
     struct fm_buf body;
-    uint64_t charged_bytes; /* of the budget */
+    uint64_t charged_bytes; /* of the budget: the head, and the body until party is known */
+    uint64_t party_bytes;   /* of the budget, as party */
+    uint32_t party;
     uint64_t body_started_ns, answered_ns;
     uint64_t body_bytes;     /* received */
     uint64_t expected_bytes; /* announced; 0: unknown */
     enum net_refusal refusal;
     bool is_grpc;
+    bool judging;   /* waits for a verdict; nothing is done for it until then */
+    bool ended;     /* HTTP/2: all of it arrived while it was judged */
     bool has_head;  /* the head arrived, the answer is not given */
     bool complete;  /* waits for delivery */
     bool delivered; /* the handler has it */
@@ -82,6 +94,12 @@ int request_set_target(struct net_request *request, struct fm_slice method, stru
 void request_deliver(struct net_request *request);
 void request_set_gone(struct net_request *request);
 struct net_response request_refusal(const struct net_request *request);
+void request_count_refusal(const struct net_request *request);
+/* Asks who it is from; true: go on, maybe with a refusal; false: request_on_verdict comes. */
+bool request_judge(struct net_request *request);
+void request_wait(struct net_request *request, struct fm_link *waiters);
+void request_stop_waiting(struct net_request *request);
+void request_on_verdict(struct net_request *request, enum auth_verdict verdict);
 
 /* ---- connections ---- */
 
@@ -95,6 +113,13 @@ enum conn_state {
     CONN_CLOSED,
 };
 
+struct handshake { /* one step of it at a time, on a thread */
+    uv_work_t work;
+    struct conn *conn; /* borrowed; lives while conn->shaking */
+    int rc;
+    struct fm_why why;
+};
+
 struct conn {
     union net_socket socket;
     struct net_server *server; /* borrowed */
@@ -102,7 +127,10 @@ struct conn {
     struct fm_link ready;      /* server->ready */
     struct fm_link handshake;  /* server->handshakes */
     struct fm_sm state;
-    struct tls *tls; /* owned; NULL: plain */
+    struct tls *tls; /* owned; NULL: plain; while shaking the thread's alone */
+    struct handshake *shake; /* owned; NULL: plain, or over */
+    struct peer *peer;       /* of server->peers; NULL: on this host */
+    struct net_identity identity;
     struct h1 *h1;   /* owned */
     struct h2 *h2;   /* owned */
 
@@ -117,18 +145,23 @@ struct conn {
     bool input_unread;      /* of a refused request: linger */
     bool ending;            /* no further requests, please */
     bool counts_as_handshake;
+    bool shaking;  /* a step is under way */
+    bool retiring; /* of age: the peer was told */
 
     struct net_request *request; /* HTTP/1: owned; the one exchange */
     struct fm_link requests;     /* HTTP/2: all attached */
     unsigned complete_count;     /* HTTP/2: requests waiting for delivery */
     unsigned unanswered_count;   /* given to the handler, not answered */
+    unsigned judging_count;      /* requests that wait for a verdict */
     size_t body_hint;            /* HTTP/2: size of the last body without a length */
 
     uint64_t active_ns; /* the last byte, or the last answer */
     uint64_t head_ns;   /* a head is not complete since then; 0: none */
     uint64_t accepted_ns, linger_ns;
+    uint64_t retire_ns; /* when it is too old; 0: never */
+    uint64_t write_started_ns, heads_refused;
     uint64_t stalled_ns; /* since when write_queue_bytes has not changed */
-    size_t write_queue_bytes;
+    size_t write_queue_bytes, backlog_charged;
 };
 
 void conn_accept(struct net_server *server);
@@ -141,8 +174,11 @@ void conn_shutdown(struct conn *conn); /* when its requests are answered */
 void conn_check_time(struct conn *conn, uint64_t now_ns);
 void conn_maybe_free(struct conn *conn); /* closed and nothing unanswered */
 bool conn_is_open(const struct conn *conn);
-void conn_step_handshake(struct conn *conn);
-void conn_count_protocol_error(struct conn *conn);
+void conn_shake(struct conn *conn); /* a step of its handshake, on a thread */
+void conn_leave_handshake(struct conn *conn);
+void conn_begin_protocol(struct conn *conn, bool is_h2); /* after the handshake */
+void conn_count_refusal(struct conn *conn, enum net_refusal_reason reason);
+void conn_peer_text(const struct conn *conn, char text[64]); /* for logs */
 
 /* Parse plain bytes; what is not used stays with the caller. */
 void conn_h1_input(struct conn *conn, struct fm_slice input, size_t *ret_used);
@@ -155,6 +191,9 @@ void conn_h2_input(struct conn *conn, struct fm_slice input);
 void conn_h2_deliver(struct conn *conn);
 void conn_h2_respond(struct net_request *request, const struct net_response *response);
 void conn_h2_check_time(struct conn *conn, uint64_t now_ns);
+/* The verdict is there; on to its body. */
+void conn_h1_go_on(struct net_request *request);
+void conn_h2_go_on(struct net_request *request);
 
 /* ---- server ---- */
 
@@ -165,6 +204,9 @@ struct net_server {
     struct net_server_metrics metrics;
     struct net_endpoint endpoint;
     struct tls_config *tls; /* shared; NULL: plain */
+    struct auth_set *auth;  /* shared */
+    struct auth_desk desk;
+    struct peers peers; /* other hosts */
     union net_socket socket;
     uv_idle_t idle; /* runs while something is ready */
     unsigned handle_count;
@@ -176,6 +218,7 @@ struct net_server {
     struct pf_timer sweep; /* looks at every connection's deadlines */
     uint64_t sweep_ns;
     bool sweeping, closing;
+    bool shaking; /* one handshake at a time, so that the configuration has one user */
     bool accept_missed; /* no memory for a connection: try again at the next sweep */
     struct pf_timer grace;
     void (*closed)(void *self);
@@ -186,7 +229,9 @@ struct net_server {
     uint64_t date_s;
 };
 
-void net_server_wake(struct net_server *server); /* something is on ready or handshakes */
+void net_server_wake(struct net_server *server); /* something is on ready */
+void net_server_shake(struct net_server *server);  /* something is on handshakes */
+void net_server_maybe_closed(struct net_server *server);
 void net_server_on_conn_freed(struct net_server *server);
 void net_server_start_sweep(struct net_server *server);
 void net_server_close_handles(struct net_server *server);

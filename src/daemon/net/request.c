@@ -9,32 +9,13 @@
 #define REQUEST_GROW_MIN  FM_KIB(16)
 #define REQUEST_FIRST_MAX FM_KIB(512)
 
-/* Decoding jobs take and give on their own threads, while the loop does so on its own. */
-bool net_budget_take(struct net_budget *budget, uint64_t bytes)
-{
-    uint64_t used = metric_get(&budget->bytes_used);
-    do {
-        if (bytes > budget->bytes_max || used > budget->bytes_max - bytes) {
-            metric_add(&budget->refusals_total, 1);
-            return false;
-        }
-    } while (!atomic_compare_exchange_weak_explicit(&budget->bytes_used, &used, used + bytes,
-                                                    memory_order_relaxed, memory_order_relaxed));
-    return true;
-}
-
-void net_budget_give(struct net_budget *budget, uint64_t bytes)
-{
-    uint64_t used = atomic_fetch_sub_explicit(&budget->bytes_used, bytes, memory_order_relaxed);
-    FM_ASSERT(used >= bytes);
-}
-
 void request_init(struct net_request *request, struct conn *conn)
 {
     struct http_limits *limits = &conn->server->options.limits;
 
     *request = (struct net_request){.conn = conn};
     fm_list_init(&request->link);
+    fm_list_init(&request->waiting);
     /* The head and the decoded target, with room for the arena's own chunks. */
     fm_arena_init(&request->arena,
                   FM_KIB(16) + 4 * (limits->header_bytes_max + limits->target_bytes_max));
@@ -48,7 +29,9 @@ void request_release_body(struct net_request *request)
     fm_buf_fini(&request->body);
     if (request->charged_bytes)
         net_budget_give(budget, request->charged_bytes);
-    request->charged_bytes = 0;
+    if (request->party_bytes)
+        net_budget_give_for(budget, request->party, request->party_bytes);
+    request->charged_bytes = request->party_bytes = 0;
 }
 
 void request_reset(struct net_request *request)
@@ -56,10 +39,12 @@ void request_reset(struct net_request *request)
     struct net_server *server = request->conn->server;
     struct fm_arena arena = request->arena;
 
+    request_stop_waiting(request);
     request_release_body(request);
     fm_arena_reset(&arena);
     *request = (struct net_request){.conn = request->conn, .arena = arena};
     fm_list_init(&request->link);
+    fm_list_init(&request->waiting);
     fm_buf_init(&request->body, server->options.limits.body_bytes_max);
 }
 
@@ -69,15 +54,26 @@ void request_fini(struct net_request *request)
     fm_arena_fini(&request->arena);
 }
 
+/* As soon as it can be known. */
+static uint32_t request_party(struct net_request *request)
+{
+    const struct net_server_options *options = &request->conn->server->options;
+
+    if (!request->party && options->party && request->view.headers && !request->judging)
+        request->party = options->party(options->party_self, &request->view);
+    return request->party;
+}
+
 bool request_charge(struct net_request *request, uint64_t bytes)
 {
     struct net_budget *budget = request->conn->server->options.budget;
 
     if (!budget)
         return true;
-    if (!net_budget_take(budget, bytes))
+    uint32_t party = request_party(request);
+    if (!net_budget_take_for(budget, party, bytes))
         return false;
-    request->charged_bytes += bytes;
+    *(party ? &request->party_bytes : &request->charged_bytes) += bytes;
     return true;
 }
 
@@ -92,8 +88,8 @@ static bool request_grow(struct net_request *request, size_t cap)
     uint8_t *ptr = realloc(request->body.ptr, cap);
     if (!ptr) {
         if (budget) {
-            net_budget_give(budget, more);
-            request->charged_bytes -= more;
+            net_budget_give_for(budget, request->party, more);
+            *(request->party ? &request->party_bytes : &request->charged_bytes) -= more;
         }
         return false;
     }
@@ -116,7 +112,8 @@ static size_t request_cap_max(const struct net_request *request)
 
     if (!budget)
         return body->bytes_max;
-    uint64_t rest = budget->bytes_max - FM_MIN(budget->bytes_max, request->charged_bytes);
+    uint64_t limit = request->party ? net_budget_share_max(budget) : budget->bytes_max;
+    uint64_t rest = limit - FM_MIN(limit, request->charged_bytes + request->party_bytes);
     return (size_t)FM_MIN((uint64_t)body->bytes_max, body->cap + rest);
 }
 
@@ -198,39 +195,6 @@ int request_set_target(struct net_request *request, struct fm_slice method, stru
     return FM_OK;
 }
 
-/* Headers of refusals; one table each, so that they can be borrowed. */
-struct net_response request_refusal(const struct net_request *request)
-{
-    static const struct http_header busy[] = {{FM_SLICE("retry-after"), FM_SLICE("1")}};
-    static const struct http_header grpc_busy[] = {
-        {FM_SLICE("content-type"), FM_SLICE("application/grpc")},
-        {FM_SLICE("grpc-status"), FM_SLICE("14")},
-        {FM_SLICE("grpc-message"), FM_SLICE("too many bytes in flight")},
-        /* google.rpc.Status with RetryInfo of one second, and RetryInfo alone (Python's SDK). */
-        {FM_SLICE("grpc-status-details-bin"),
-         FM_SLICE("CA4SGHRvbyBtYW55IGJ5dGVzIGluIGZsaWdodBowCih0eXBlLmdvb2dsZWFw"
-                  "aXMuY29tL2dvb2dsZS5ycGMuUmV0cnlJbmZvEgQKAggB")},
-        {FM_SLICE("google.rpc.retryinfo-bin"), FM_SLICE("CgIIAQ")},
-    };
-    static const struct http_header grpc_large[] = {
-        {FM_SLICE("content-type"), FM_SLICE("application/grpc")},
-        {FM_SLICE("grpc-status"), FM_SLICE("8")},
-        {FM_SLICE("grpc-message"), FM_SLICE("request is larger than the limit")},
-    };
-    static const struct net_response answers[] = {
-        [REFUSED_BUDGET] = {.status = 503, .headers = busy, .header_count = 1},
-        [REFUSED_SIZE] = {.status = 413},
-        [REFUSED_TARGET] = {.status = 400},
-    };
-    if (request->is_grpc && request->refusal == REFUSED_BUDGET)
-        return (struct net_response){
-            .status = 200, .headers = grpc_busy, .header_count = FM_COUNT(grpc_busy)};
-    if (request->is_grpc && request->refusal == REFUSED_SIZE)
-        return (struct net_response){
-            .status = 200, .headers = grpc_large, .header_count = FM_COUNT(grpc_large)};
-    return answers[request->refusal];
-}
-
 void request_deliver(struct net_request *request)
 {
     struct net_server *server = request->conn->server;
@@ -242,6 +206,7 @@ void request_deliver(struct net_request *request)
     if (request->refusal != REFUSED_NOT) {
         struct net_response response = request_refusal(request);
         metric_add(&server->metrics.requests_refused_total, 1);
+        request_count_refusal(request);
         net_respond(request, &response);
         return;
     }

@@ -2,8 +2,7 @@
 /* The server: one listening socket, its connections, and the turns it gives them.
  *
  * Answers mostly come in batches (one sync of the log acknowledges many requests), so answering
- * only marks a connection ready; the idle handle then runs all of them, one write each.  Handshakes
- * cost milliseconds and run on the loop; a few per turn, so that others are served in between. */
+ * only marks a connection ready; the idle handle then runs all of them, one write each. */
 #include "internal.h"
 
 #include <errno.h>
@@ -18,6 +17,7 @@
 #define SERVER_SWEEP_MIN_NS UINT64_C(10000000)
 #define SERVER_SWEEP_MAX_NS NET_SECOND_NS
 #define SERVER_SOCKET_MODE  0660
+#define SERVER_MODE_DIGITS  4u
 
 static void net_server_on_sweep(struct pf_timer *timer);
 
@@ -29,11 +29,6 @@ static void net_server_on_idle(uv_idle_t *idle)
     struct fm_link turn;
 
     fm_list_init(&turn);
-    for (unsigned i = 0; i < NET_HANDSHAKES_PER_TURN && !fm_list_empty(&server->handshakes); i++) {
-        struct conn *conn = FM_CONTAINER(server->handshakes.next, struct conn, handshake);
-        fm_list_remove(&conn->handshake);
-        conn_step_handshake(conn);
-    }
     if (!fm_list_empty(&server->ready)) { /* those of now; what they wake waits for the next turn */
         turn = server->ready;
         turn.next->prev = turn.prev->next = &turn;
@@ -44,7 +39,7 @@ static void net_server_on_idle(uv_idle_t *idle)
         fm_list_remove(&conn->ready);
         conn_run(conn);
     }
-    if (fm_list_empty(&server->ready) && fm_list_empty(&server->handshakes))
+    if (fm_list_empty(&server->ready))
         uv_idle_stop(idle);
 }
 
@@ -52,6 +47,15 @@ void net_server_wake(struct net_server *server)
 {
     if (!uv_is_closing((uv_handle_t *)&server->idle))
         uv_idle_start(&server->idle, net_server_on_idle);
+}
+
+void net_server_shake(struct net_server *server)
+{
+    if (server->shaking || fm_list_empty(&server->handshakes))
+        return;
+    struct conn *conn = FM_CONTAINER(server->handshakes.next, struct conn, handshake);
+    fm_list_remove(&conn->handshake);
+    conn_shake(conn);
 }
 
 void net_server_start_sweep(struct net_server *server)
@@ -148,23 +152,29 @@ static int copy_text(const char **ret_text, const char *text)
     return *ret_text ? FM_OK : FM_ENOMEM;
 }
 
+/* Every text of the options, so that all are copied and all are freed. */
+#define SERVER_TEXTS(X)                                                                            \
+    X(name) X(endpoint) X(tls_cert_file) X(tls_key_file) X(tls_client_ca_file)                     \
+    X(tls_client_allowed_names) X(htpasswd_file) X(bearer_tokens_file) X(unix_mode)                \
+    X(unix_allowed_users)
+
 static int net_server_copy_options(struct net_server *server,
                                    const struct net_server_options *options)
 {
     struct net_server_options *own = &server->options;
+    int rc = FM_OK;
 
     *own = *options;
-    own->name = own->endpoint = NULL;
-    own->tls_cert_file = own->tls_key_file = own->tls_client_ca_file = NULL;
-    int rc = copy_text(&own->name, options->name ? options->name : "net");
-    if (rc == FM_OK)
-        rc = copy_text(&own->endpoint, options->endpoint);
-    if (rc == FM_OK)
-        rc = copy_text(&own->tls_cert_file, options->tls_cert_file);
-    if (rc == FM_OK)
-        rc = copy_text(&own->tls_key_file, options->tls_key_file);
-    if (rc == FM_OK)
-        rc = copy_text(&own->tls_client_ca_file, options->tls_client_ca_file);
+#define X(field) own->field = NULL;
+    SERVER_TEXTS(X)
+#undef X
+#define X(field)                                                                                   \
+    if (rc == FM_OK)                                                                               \
+        rc = copy_text(&own->field, options->field);
+    SERVER_TEXTS(X)
+#undef X
+    if (rc == FM_OK && !own->name)
+        rc = copy_text(&own->name, "net");
     uint64_t shortest_ns = FM_MIN(own->head_timeout_ns, own->body_timeout_ns);
     shortest_ns = FM_MIN(shortest_ns, own->idle_timeout_ns);
     server->sweep_ns = FM_MIN(FM_MAX(shortest_ns / 4, SERVER_SWEEP_MIN_NS), SERVER_SWEEP_MAX_NS);
@@ -181,11 +191,12 @@ static void net_server_free(struct net_server *server)
         free(request);
     }
     tls_config_unref(server->tls);
-    free((void *)(uintptr_t)server->options.name);
-    free((void *)(uintptr_t)server->options.endpoint);
-    free((void *)(uintptr_t)server->options.tls_cert_file);
-    free((void *)(uintptr_t)server->options.tls_key_file);
-    free((void *)(uintptr_t)server->options.tls_client_ca_file);
+    auth_desk_fini(&server->desk);
+    auth_set_unref(server->auth);
+    peers_fini(&server->peers);
+#define X(field) free((void *)(uintptr_t)server->options.field);
+    SERVER_TEXTS(X)
+#undef X
     free(server->scratch);
     free(server->plain_scratch);
     free(server);
@@ -210,14 +221,34 @@ static bool socket_is_stale(const char *path)
     return stale;
 }
 
+/* "0660" */
+static bool socket_mode_parse(const char *text, mode_t *ret_mode)
+{
+    mode_t mode = 0;
+
+    if (!text[0] || strlen(text) > SERVER_MODE_DIGITS)
+        return false;
+    for (; *text; text++) {
+        if (*text < '0' || *text > '7')
+            return false;
+        mode = mode << 3 | (mode_t)(*text - '0');
+    }
+    *ret_mode = mode;
+    return mode <= 0777;
+}
+
 static int net_server_bind_unix(struct net_server *server)
 {
     const char *path = server->endpoint.host;
+    mode_t mode = SERVER_SOCKET_MODE;
+
+    if (server->options.unix_mode && !socket_mode_parse(server->options.unix_mode, &mode))
+        return UV_EINVAL;
     int failure = uv_pipe_bind(&server->socket.pipe, path);
 
     if (failure == UV_EADDRINUSE && socket_is_stale(path) && unlink(path) == 0)
         failure = uv_pipe_bind(&server->socket.pipe, path);
-    if (!failure && chmod(path, SERVER_SOCKET_MODE) != 0) /* nobody can connect before listen */
+    if (!failure && chmod(path, mode) != 0) /* nobody can connect before listen */
         failure = -errno;
     return failure;
 }
@@ -287,16 +318,45 @@ static int net_server_listen(struct net_server *server, struct fm_why *why)
     return FM_OK;
 }
 
-static int net_server_load_tls(struct net_server *server, struct fm_why *why)
+static int net_server_load_tls(const struct net_server *server, struct tls_config **ret_config,
+                               struct fm_why *why)
 {
     const struct net_server_options *options = &server->options;
-
-    if (!options->tls_cert_file && !options->tls_key_file && !options->tls_client_ca_file)
+    const struct tls_server_options tls = {
+        .cert_file = options->tls_cert_file,
+        .key_file = options->tls_key_file,
+        .client_ca_file = options->tls_client_ca_file,
+        .client_allowed_names = options->tls_client_allowed_names,
+        .only_13 = options->tls_13_only,
+    };
+    if (!tls.cert_file && !tls.key_file && !tls.client_ca_file) {
+        *ret_config = NULL;
         return FM_OK;
-    if (!options->tls_cert_file || !options->tls_key_file)
+    }
+    if (!tls.cert_file || !tls.key_file)
         return fm_fail(why, FM_ECONFIG, "TLS needs a certificate and a key");
-    return tls_config_new_server(&server->tls, options->tls_cert_file, options->tls_key_file,
-                                 options->tls_client_ca_file, why);
+    return tls_config_new_server(ret_config, &tls, why);
+}
+
+/* Everything that comes from files, or nothing. */
+static int net_server_load(struct net_server *server, struct fm_why *why)
+{
+    struct tls_config *tls, *old_tls = server->tls;
+    struct auth_set *auth, *old_auth = server->auth;
+    int rc = net_server_load_tls(server, &tls, why);
+
+    if (rc < 0)
+        return rc;
+    rc = auth_set_new(&auth, server->platform, &server->options, why);
+    if (rc < 0) {
+        tls_config_unref(tls);
+        return rc;
+    }
+    server->tls = tls;
+    server->auth = auth;
+    tls_config_unref(old_tls);
+    auth_set_unref(old_auth);
+    return FM_OK;
 }
 
 int net_server_open(struct net_server **ret_server, struct platform *platform,
@@ -313,6 +373,8 @@ int net_server_open(struct net_server **ret_server, struct platform *platform,
     fm_list_init(&server->ready);
     fm_list_init(&server->handshakes);
     fm_list_init(&server->spare_requests);
+    auth_desk_init(&server->desk);
+    peers_init(&server->peers, pf_random_u64(platform));
     server->scratch = malloc(NET_SCRATCH_BYTES);
     server->plain_scratch = malloc(NET_SCRATCH_BYTES);
     int rc = server->scratch && server->plain_scratch ? FM_OK : FM_ENOMEM;
@@ -321,7 +383,7 @@ int net_server_open(struct net_server **ret_server, struct platform *platform,
     if (rc == FM_OK)
         rc = net_endpoint_parse(options->endpoint, &server->endpoint, why);
     if (rc == FM_OK)
-        rc = net_server_load_tls(server, why);
+        rc = net_server_load(server, why);
     if (rc == FM_OK)
         rc = net_server_listen(server, why);
     if (rc < 0) {
@@ -352,24 +414,17 @@ const struct net_server_metrics *net_server_metrics(const struct net_server *ser
     return &server->metrics;
 }
 
-int net_server_reload_tls(struct net_server *server, struct fm_why *why)
+int net_server_reload(struct net_server *server, struct fm_why *why)
 {
-    struct tls_config *old = server->tls;
-
-    if (!old)
-        return FM_OK;
-    int rc = net_server_load_tls(server, why); /* sets server->tls only on success */
-    if (rc == FM_OK)
-        tls_config_unref(old);
-    return rc;
+    return net_server_load(server, why);
 }
 
 /* ---- closing ---- */
 
-/* The listener, the idle handle and the last connection all end here. */
-static void net_server_maybe_closed(struct net_server *server)
+/* The listener, the idle handle, the last connection and the last hash all end here. */
+void net_server_maybe_closed(struct net_server *server)
 {
-    if (!server->closing || server->handle_count || server->conn_count)
+    if (!server->closing || server->handle_count || server->conn_count || server->desk.is_hashing)
         return;
     void (*closed)(void *self) = server->closed;
     void *self = server->closed_self;

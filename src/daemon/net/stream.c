@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A byte stream to a server on libuv.
  *
- *   LOOKING UP --> CONNECTING --> OPEN --> ENDED        free: any --> CLOSING, released in on_close
- *                    ^      v
- *                    CHANGING    a name has more addresses: a new socket for the next one
+ *   LOOKING UP --> CONNECTING --> (HANDSHAKE) --> OPEN --> ENDED
+ *                    ^      v                               free: any --> CLOSING, released in
+ *                    CHANGING    a name has more            on_close
+ *                                addresses: a new socket for the next one
  *
  * Writes try the socket at once and leave the rest to libuv.  The completion of a write that went
  * out at once is reported from the next turn of the loop, so that a caller never re-enters itself.
+ *
+ * With TLS, what is written becomes ciphertext in our memory.  One piece of it is under way at a
+ * time; what the handshake or the session have to say in between goes out with the next piece.
  */
 #include "fermata/net_stream.h"
 
@@ -16,8 +20,14 @@
 #include <uv.h>
 
 #include "fermata/uv.h"
+#include "tls.h"
 
 #define STREAM_READ_BYTES FM_KIB(64)
+
+struct net_stream_tls {
+    struct tls_config *config; /* shared with the connections */
+    char *server_name;         /* owned */
+};
 
 struct net_stream {
     union {
@@ -34,9 +44,15 @@ struct net_stream {
     void *self;
     struct addrinfo *addresses, *next_address;
     unsigned handle_count; /* open handles and the look-up under way */
-    bool is_looking, is_changing, is_open, is_ended, is_freed;
+    bool is_looking, is_changing, is_reading, is_open, is_ended, is_freed;
     uint16_t port;
+    struct tls *tls;          /* owned; NULL: plain */
+    struct fm_buf ciphertext; /* under way */
+    bool is_sending;          /* libuv has it */
+    bool is_broken;           /* TLS could not encrypt */
+    bool wants_written;       /* the owner waits for on_written */
     uint8_t buffer[STREAM_READ_BYTES];
+    uint8_t plain[STREAM_READ_BYTES]; /* TLS */
 };
 
 static void stream_release(struct net_stream *stream)
@@ -44,6 +60,8 @@ static void stream_release(struct net_stream *stream)
     if (--stream->handle_count > 0)
         return;
     uv_freeaddrinfo(stream->addresses);
+    tls_free(stream->tls);
+    fm_buf_fini(&stream->ciphertext);
     free(stream);
 }
 
@@ -52,22 +70,150 @@ static void stream_on_close(uv_handle_t *handle)
     stream_release(handle->data);
 }
 
-static void stream_end(struct net_stream *stream, int status)
+static void stream_end_as(struct net_stream *stream, int rc, const char *text)
 {
     if (stream->is_ended || stream->is_freed)
         return;
-    int rc = !stream->is_open          ? FM_EUNAVAILABLE
-             : status == UV_EOF        ? FM_ECLOSED
+    stream->is_ended = true;
+    uv_idle_stop(&stream->soon);
+    if (stream->is_reading)
+        (void)uv_read_stop(&stream->socket.stream); /* cannot fail */
+    stream->events->on_end(stream->self, stream->is_open ? rc : FM_EUNAVAILABLE, text);
+}
+
+static void stream_end(struct net_stream *stream, int status)
+{
+    int rc = status == UV_EOF          ? FM_ECLOSED
              : status == UV_ECONNRESET ? FM_ECLOSED
              : status == UV_EPIPE      ? FM_ECLOSED
              : status == UV_ENOMEM     ? FM_ENOMEM
                                        : FM_EIO;
-    stream->is_ended = true;
-    uv_idle_stop(&stream->soon);
-    if (stream->is_open)
-        (void)uv_read_stop(&stream->socket.stream); /* cannot fail */
-    stream->events->on_end(stream->self, rc, uv_strerror(status));
+    stream_end_as(stream, rc, uv_strerror(status));
 }
+
+/* ---- TLS ---- */
+
+static unsigned stream_skip(uv_buf_t *buffers, unsigned count, size_t len);
+static void stream_on_soon(uv_idle_t *idle);
+static void stream_flush(struct net_stream *stream);
+
+static void stream_on_flushed(uv_write_t *request, int status)
+{
+    struct net_stream *stream = FM_CONTAINER(request, struct net_stream, write);
+
+    stream->is_sending = false;
+    if (stream->is_freed || stream->is_ended)
+        return;
+    fm_buf_reset(&stream->ciphertext);
+    if (status < 0)
+        stream_end(stream, status);
+    else
+        stream_flush(stream);
+}
+
+/* Gives the socket what TLS has for it; on_written when that is all gone. */
+static void stream_flush(struct net_stream *stream)
+{
+    struct fm_buf *output = tls_output(stream->tls), spare = stream->ciphertext;
+
+    if (stream->is_sending)
+        return;
+    if (!output->len) {
+        if (stream->wants_written)
+            uv_idle_start(&stream->soon, stream_on_soon);
+        return;
+    }
+    stream->ciphertext = *output;
+    *output = spare;
+    uv_buf_t buffer = uv_buf_init((char *)stream->ciphertext.ptr, (unsigned)stream->ciphertext.len);
+    int sent = uv_try_write(&stream->socket.stream, &buffer, 1);
+    if (sent > 0 && !stream_skip(&buffer, 1, (size_t)sent)) {
+        fm_buf_reset(&stream->ciphertext);
+        if (stream->wants_written)
+            uv_idle_start(&stream->soon, stream_on_soon);
+        return;
+    }
+    int status = uv_write(&stream->write, &stream->socket.stream, &buffer, 1, stream_on_flushed);
+    stream->is_sending = status == 0; /* else the reader will see the end */
+}
+
+static void stream_shake_hands(struct net_stream *stream)
+{
+    struct fm_why why;
+    int rc = tls_handshake(stream->tls, &why);
+
+    if (rc < 0) {
+        stream_end_as(stream, rc, why.text);
+        return;
+    }
+    stream_flush(stream);
+    if (rc == FM_OK) {
+        stream->is_open = true;
+        stream->events->on_open(stream->self);
+    }
+}
+
+static void stream_decrypt(struct net_stream *stream)
+{
+    while (!stream->is_ended && !stream->is_freed) {
+        size_t len;
+        int rc = tls_read(stream->tls, stream->plain, sizeof stream->plain, &len);
+        if (rc == FM_MORE)
+            break;
+        if (rc == FM_OK)
+            stream->events->on_data(stream->self, fm_slice(stream->plain, len));
+        else if (rc == FM_END)
+            stream_end(stream, UV_EOF);
+        else
+            stream_end_as(stream, rc, "broken TLS record");
+    }
+    if (!stream->is_ended && !stream->is_freed)
+        stream_flush(stream);
+}
+
+static void stream_take_ciphertext(struct net_stream *stream, struct fm_slice ciphertext)
+{
+    if (tls_feed(stream->tls, ciphertext) < 0) {
+        stream_end(stream, UV_ENOMEM);
+        return;
+    }
+    if (!stream->is_open)
+        stream_shake_hands(stream);
+    if (stream->is_open && !stream->is_ended && !stream->is_freed)
+        stream_decrypt(stream);
+}
+
+int net_stream_tls_new(struct net_stream_tls **ret_tls,
+                       const struct net_stream_tls_options *options, struct fm_why *why)
+{
+    struct net_stream_tls *tls = calloc(1, sizeof *tls);
+
+    if (!tls)
+        return fm_fail(why, FM_ENOMEM, "out of memory");
+    tls->server_name = strdup(options->server_name);
+    int rc = tls->server_name ? tls_config_new_client(&tls->config, options->ca_file, why)
+                              : fm_fail(why, FM_ENOMEM, "out of memory");
+    if (rc == FM_OK)
+        rc = tls_config_offer(tls->config, options->cert_file, options->key_file, options->h2, why);
+    if (rc < 0) {
+        net_stream_tls_free(tls);
+        return rc;
+    }
+    *ret_tls = tls;
+    return FM_OK;
+}
+
+struct net_stream_tls *net_stream_tls_free(struct net_stream_tls *tls)
+{
+    if (tls) {
+        tls_config_unref(tls->config);
+        free(tls->server_name);
+        free(tls);
+    }
+    return NULL;
+}
+
+/* ---- connecting ---- */
 
 static void stream_on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
@@ -83,6 +229,8 @@ static void stream_on_read(uv_stream_t *handle, ssize_t len, const uv_buf_t *buf
 
     if (len < 0)
         stream_end(stream, (int)len);
+    else if (len > 0 && !stream->is_ended && stream->tls)
+        stream_take_ciphertext(stream, fm_slice(buf->base, (size_t)len));
     else if (len > 0 && !stream->is_ended)
         stream->events->on_data(stream->self, fm_slice(buf->base, (size_t)len));
 }
@@ -104,6 +252,11 @@ static void stream_on_connect(uv_connect_t *request, int status)
         status = uv_read_start(&stream->socket.stream, stream_on_allocate, stream_on_read);
     if (status < 0) {
         stream_end(stream, status);
+        return;
+    }
+    stream->is_reading = true;
+    if (stream->tls) {
+        stream_shake_hands(stream);
         return;
     }
     stream->is_open = true;
@@ -198,6 +351,13 @@ int net_stream_open(struct net_stream **ret_stream, struct platform *platform,
                     const struct net_endpoint *endpoint, const struct net_stream_events *events,
                     void *self)
 {
+    return net_stream_open_tls(ret_stream, platform, endpoint, NULL, events, self);
+}
+
+int net_stream_open_tls(struct net_stream **ret_stream, struct platform *platform,
+                        const struct net_endpoint *endpoint, struct net_stream_tls *tls,
+                        const struct net_stream_events *events, void *self)
+{
     uv_loop_t *loop = uv_platform_loop(platform);
     struct net_stream *stream = calloc(1, sizeof *stream);
 
@@ -205,8 +365,12 @@ int net_stream_open(struct net_stream **ret_stream, struct platform *platform,
         return FM_ENOMEM;
     stream->events = events;
     stream->self = self;
-    int rc = stream_init_handles(stream, loop, endpoint->is_unix);
+    fm_buf_init(&stream->ciphertext, SIZE_MAX / 4);
+    int rc = tls ? tls_new(&stream->tls, tls->config, tls->server_name) : FM_OK;
+    if (rc == FM_OK)
+        rc = stream_init_handles(stream, loop, endpoint->is_unix);
     if (rc < 0) {
+        tls_free(stream->tls);
         free(stream);
         return rc;
     }
@@ -230,7 +394,10 @@ static void stream_on_soon(uv_idle_t *idle)
     struct net_stream *stream = idle->data;
 
     uv_idle_stop(idle);
-    if (!stream->is_ended && !stream->is_freed)
+    stream->wants_written = false;
+    if (stream->is_broken)
+        stream_end_as(stream, FM_EIO, "cannot encrypt");
+    else if (!stream->is_ended && !stream->is_freed)
         stream->events->on_written(stream->self);
 }
 
@@ -262,6 +429,19 @@ static unsigned stream_skip(uv_buf_t *buffers, unsigned count, size_t len)
     return count;
 }
 
+static void stream_encrypt(struct net_stream *stream, const struct fm_slice *slices, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (tls_write(stream->tls, slices[i]) < 0) {
+            stream->is_broken = true; /* reported from the next turn */
+            uv_idle_start(&stream->soon, stream_on_soon);
+            return;
+        }
+    }
+    stream->wants_written = true;
+    stream_flush(stream);
+}
+
 void net_stream_write(struct net_stream *stream, const struct fm_slice *slices, size_t count)
 {
     uv_buf_t buffers[NET_STREAM_SLICES_MAX] = {0};
@@ -270,6 +450,10 @@ void net_stream_write(struct net_stream *stream, const struct fm_slice *slices, 
     FM_ASSERT(count <= NET_STREAM_SLICES_MAX && stream->is_open && !stream->is_freed);
     if (stream->is_ended)
         return;
+    if (stream->tls) {
+        stream_encrypt(stream, slices, count);
+        return;
+    }
     for (size_t i = 0; i < count; i++)
         buffers[i] = uv_buf_init((char *)(uintptr_t)slices[i].ptr, (unsigned)slices[i].len);
     int sent = uv_try_write(&stream->socket.stream, buffers, left);

@@ -1,36 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TLS on mbedtls, 2.28 and 3.6 from one source; TLS 1.2 is the least either may agree on.
+/* TLS on mbedtls, 2.28 and 3.6 from one source: one connection over two memory buffers.
  *
- * mbedtls reads from and writes to two memory buffers; an empty one is "want read".  It takes at
- * most one record per write, so writing loops. */
+ * An empty input buffer is "want read".  mbedtls takes at most one record per write, so writing
+ * loops. */
 #include "tls.h"
 
 #include <stdlib.h>
 
-#include <mbedtls/ctr_drbg.h>
-#include <mbedtls/entropy.h>
-#include <mbedtls/error.h>
-#include <mbedtls/pk.h>
-#include <mbedtls/ssl.h>
-#include <mbedtls/version.h>
-#include <mbedtls/x509_crt.h>
-#if MBEDTLS_VERSION_MAJOR >= 3
-#include <psa/crypto.h>
-#endif
+#include <mbedtls/sha256.h>
 
-#define TLS_SYSTEM_BUNDLE   "/etc/ssl/certs/ca-certificates.crt"
+#include "tls_config.h"
+
 #define TLS_INPUT_BYTES_MAX FM_MIB(1)
-
-struct tls_config {
-    unsigned ref_count;
-    bool is_client;
-    mbedtls_ssl_config ssl;
-    mbedtls_entropy_context entropy;
-    mbedtls_ctr_drbg_context random;
-    mbedtls_x509_crt chain; /* ours */
-    mbedtls_pk_context key;
-    mbedtls_x509_crt authorities; /* whom we believe */
-};
 
 struct tls {
     struct tls_config *config; /* shared */
@@ -39,173 +20,6 @@ struct tls {
     size_t input_used;
     struct fm_buf output;
 };
-
-/* ---- configuration ---- */
-
-static int tls_fail(struct fm_why *why, int rc, const char *what, int failure)
-{
-    char text[128];
-    mbedtls_strerror(failure, text, sizeof text);
-    return fm_fail(why, rc, "%s: %s", what, text);
-}
-
-static struct tls_config *tls_config_free(struct tls_config *config)
-{
-    if (!config)
-        return NULL;
-    mbedtls_ssl_config_free(&config->ssl);
-    mbedtls_x509_crt_free(&config->chain);
-    mbedtls_x509_crt_free(&config->authorities);
-    mbedtls_pk_free(&config->key);
-    mbedtls_ctr_drbg_free(&config->random);
-    mbedtls_entropy_free(&config->entropy);
-    free(config);
-    return NULL;
-}
-FM_DEFINE_AUTO(tls_config)
-
-struct tls_config *tls_config_ref(struct tls_config *config)
-{
-    config->ref_count++;
-    return config;
-}
-
-struct tls_config *tls_config_unref(struct tls_config *config)
-{
-    if (config && --config->ref_count == 0)
-        tls_config_free(config);
-    return NULL;
-}
-
-static int tls_config_seed(struct tls_config *config, struct fm_why *why)
-{
-    mbedtls_ssl_config_init(&config->ssl);
-    mbedtls_x509_crt_init(&config->chain);
-    mbedtls_x509_crt_init(&config->authorities);
-    mbedtls_pk_init(&config->key);
-    mbedtls_ctr_drbg_init(&config->random);
-    mbedtls_entropy_init(&config->entropy);
-    config->ref_count = 1;
-#if MBEDTLS_VERSION_MAJOR >= 3
-    if (psa_crypto_init() != PSA_SUCCESS) /* may be called again and again */
-        return fm_fail(why, FM_EUNAVAILABLE, "TLS: no cryptography");
-#endif
-    int failure = mbedtls_ctr_drbg_seed(&config->random, mbedtls_entropy_func, &config->entropy,
-                                        (const unsigned char *)"fermata", 7);
-    return failure ? tls_fail(why, FM_EUNAVAILABLE, "TLS: seed", failure) : FM_OK;
-}
-
-static int tls_config_load_authorities(struct tls_config *config, const char *file,
-                                       bool some_may_fail, struct fm_why *why)
-{
-    int failure = mbedtls_x509_crt_parse_file(&config->authorities, file);
-    if (failure < 0)
-        return tls_fail(why, FM_ECONFIG, file, failure);
-    if (failure > 0 && !some_may_fail)
-        return fm_fail(why, FM_ECONFIG, "%s: %d certificates cannot be read", file, failure);
-    return FM_OK;
-}
-
-static int tls_config_load_identity(struct tls_config *config, const char *cert_file,
-                                    const char *key_file, struct fm_why *why)
-{
-    int failure = mbedtls_x509_crt_parse_file(&config->chain, cert_file);
-    if (failure > 0)
-        return fm_fail(why, FM_ECONFIG, "%s: %d certificates cannot be read", cert_file, failure);
-    if (failure < 0)
-        return tls_fail(why, FM_ECONFIG, cert_file, failure);
-#if MBEDTLS_VERSION_MAJOR >= 3
-    failure = mbedtls_pk_parse_keyfile(&config->key, key_file, NULL, mbedtls_ctr_drbg_random,
-                                       &config->random);
-    if (failure)
-        return tls_fail(why, FM_ECONFIG, key_file, failure);
-    failure = mbedtls_pk_check_pair(&config->chain.pk, &config->key, mbedtls_ctr_drbg_random,
-                                    &config->random);
-#else
-    failure = mbedtls_pk_parse_keyfile(&config->key, key_file, NULL);
-    if (failure)
-        return tls_fail(why, FM_ECONFIG, key_file, failure);
-    failure = mbedtls_pk_check_pair(&config->chain.pk, &config->key);
-#endif
-    if (failure)
-        return fm_fail(why, FM_ECONFIG, "%s does not belong to %s", key_file, cert_file);
-    failure = mbedtls_ssl_conf_own_cert(&config->ssl, &config->chain, &config->key);
-    return failure ? tls_fail(why, FM_ECONFIG, cert_file, failure) : FM_OK;
-}
-
-/* Everything but the certificates. */
-static int tls_config_set_up(struct tls_config *config, bool is_client, struct fm_why *why)
-{
-    static const char *server_protocols[] = {"h2", "http/1.1", NULL};
-    static const char *client_protocols[] = {"http/1.1", NULL};
-
-    config->is_client = is_client;
-    int failure = mbedtls_ssl_config_defaults(
-        &config->ssl, is_client ? MBEDTLS_SSL_IS_CLIENT : MBEDTLS_SSL_IS_SERVER,
-        MBEDTLS_SSL_TRANSPORT_STREAM, MBEDTLS_SSL_PRESET_DEFAULT);
-    if (!failure)
-        failure = mbedtls_ssl_conf_alpn_protocols(&config->ssl,
-                                                  is_client ? client_protocols : server_protocols);
-    if (failure)
-        return tls_fail(why, FM_ENOMEM, "TLS", failure);
-#if MBEDTLS_VERSION_MAJOR >= 3
-    mbedtls_ssl_conf_min_tls_version(&config->ssl, MBEDTLS_SSL_VERSION_TLS1_2);
-#else
-    mbedtls_ssl_conf_min_version(&config->ssl, MBEDTLS_SSL_MAJOR_VERSION_3,
-                                 MBEDTLS_SSL_MINOR_VERSION_3);
-#endif
-    mbedtls_ssl_conf_rng(&config->ssl, mbedtls_ctr_drbg_random, &config->random);
-    mbedtls_ssl_conf_authmode(&config->ssl,
-                              is_client ? MBEDTLS_SSL_VERIFY_REQUIRED : MBEDTLS_SSL_VERIFY_NONE);
-    return FM_OK;
-}
-
-int tls_config_new_server(struct tls_config **ret_config, const char *cert_file,
-                          const char *key_file, const char *client_ca_file, struct fm_why *why)
-{
-    FM_AUTO(tls_config) config = calloc(1, sizeof *config);
-
-    if (!config)
-        return FM_ENOMEM;
-    int rc = tls_config_seed(config, why);
-    if (rc == FM_OK)
-        rc = tls_config_set_up(config, false, why);
-    if (rc == FM_OK)
-        rc = tls_config_load_identity(config, cert_file, key_file, why);
-    if (rc == FM_OK && client_ca_file && client_ca_file[0]) {
-        rc = tls_config_load_authorities(config, client_ca_file, false, why);
-        mbedtls_ssl_conf_ca_chain(&config->ssl, &config->authorities, NULL);
-        mbedtls_ssl_conf_authmode(&config->ssl, MBEDTLS_SSL_VERIFY_REQUIRED);
-    }
-    if (rc < 0)
-        return rc;
-
-    *ret_config = fm_take(config);
-    return FM_OK;
-}
-
-int tls_config_new_client(struct tls_config **ret_config, const char *ca_file, struct fm_why *why)
-{
-    FM_AUTO(tls_config) config = calloc(1, sizeof *config);
-    bool is_system = !ca_file || !ca_file[0];
-
-    if (!config)
-        return FM_ENOMEM;
-    int rc = tls_config_seed(config, why);
-    if (rc == FM_OK)
-        rc = tls_config_set_up(config, true, why);
-    if (rc == FM_OK)
-        rc = tls_config_load_authorities(config, is_system ? TLS_SYSTEM_BUNDLE : ca_file, is_system,
-                                         why);
-    if (rc < 0)
-        return rc;
-    mbedtls_ssl_conf_ca_chain(&config->ssl, &config->authorities, NULL);
-
-    *ret_config = fm_take(config);
-    return FM_OK;
-}
-
-/* ---- connection ---- */
 
 static int tls_on_send(void *self, const unsigned char *bytes, size_t len)
 {
@@ -298,6 +112,9 @@ int tls_handshake(struct tls *tls, struct fm_why *why)
     if (!tls_was_denied(tls, failure))
         return tls_fail(why, FM_EMALFORMED, "TLS handshake", failure);
     uint32_t flags = mbedtls_ssl_get_verify_result(&tls->ssl);
+    if (flags != UINT32_MAX && (flags & TLS_FLAG_NAME))
+        return fm_fail(why, FM_EDENIED, "certificate not accepted: none of its names is in "
+                                        "tls_client_allowed_names");
     if (mbedtls_x509_crt_verify_info(text, sizeof text, "", flags) <= 0)
         return tls_fail(why, FM_EDENIED, "TLS handshake", failure);
     for (char *end = text; *end; end++) {
@@ -359,4 +176,33 @@ bool tls_is_h2(const struct tls *tls)
 {
     const char *protocol = mbedtls_ssl_get_alpn_protocol(&tls->ssl);
     return protocol && strcmp(protocol, "h2") == 0;
+}
+
+int tls_peer_name(const struct tls *tls, char ret_name[NET_IDENTITY_NAME_MAX + 1])
+{
+    const mbedtls_x509_crt *cert = mbedtls_ssl_get_peer_cert(&tls->ssl);
+    if (!cert)
+        return FM_NONE;
+    tls_cert_name(cert, ret_name);
+    return FM_OK;
+}
+
+#if MBEDTLS_VERSION_MAJOR < 3
+#define mbedtls_sha256_starts mbedtls_sha256_starts_ret
+#define mbedtls_sha256_update mbedtls_sha256_update_ret
+#define mbedtls_sha256_finish mbedtls_sha256_finish_ret
+#endif
+
+void tls_sha256(const struct fm_slice *parts, size_t count, uint8_t ret_digest[32])
+{
+    mbedtls_sha256_context context;
+
+    mbedtls_sha256_init(&context);
+    int failure = mbedtls_sha256_starts(&context, 0);
+    for (size_t i = 0; i < count && !failure; i++)
+        failure = mbedtls_sha256_update(&context, parts[i].ptr, parts[i].len);
+    if (!failure)
+        failure = mbedtls_sha256_finish(&context, ret_digest);
+    FM_ASSERT(!failure); /* in software it cannot */
+    mbedtls_sha256_free(&context);
 }

@@ -22,6 +22,7 @@
 #define H2_HEADER_OVERHEAD_BYTES 32u  /* RFC 9113 6.5.2: what a field counts beyond its text */
 #define H2_CONTINUATIONS_MAX     16u  /* nghttp2 also counts each split of a frame head */
 #define H2_FEED_BYTES            FM_KIB(16)  /* look at the glitch budget at least this often */
+#define H2_IGNORED_BYTES_MAX     FM_KIB(256) /* then its stream is reset */
 #define H2_DRAIN_BYTES           FM_KIB(256) /* per call; the caller writes and comes again */
 
 struct h2_stream {
@@ -29,6 +30,7 @@ struct h2_stream {
     struct h2_stream *next, *prev;
     int32_t id;
     bool visible, head_too_large, answered;
+    size_t ignored_bytes; /* of a request that was answered before it was complete */
     void *user;
     size_t unconsumed_bytes; /* received and not yet given back to the window */
     uint8_t *answer;         /* owned: body, then the trailers' text */
@@ -52,6 +54,8 @@ struct h2 {
     struct http_header *headers;                   /* owned, as many */
     size_t span_count, head_count, head_bytes;
 
+    uint64_t heads_refused; /* answered 431 */
+    size_t unsent_bytes;    /* of answers */
     int glitch_tokens;
     uint64_t glitch_refill_ns; /* 0: not yet known */
     unsigned credit;
@@ -126,6 +130,7 @@ static void h2_stream_free(struct h2_stream *stream)
         stream->h2->streams = stream->next;
     if (stream->next)
         stream->next->prev = stream->prev;
+    stream->h2->unsent_bytes -= stream->body_len - stream->body_sent;
     free(stream->answer);
     free(stream->trailers);
     free(stream);
@@ -240,6 +245,7 @@ static void h2_on_request_head(struct h2 *h2, struct h2_stream *stream)
         h2_deliver_head(h2, stream);
         return;
     }
+    h2->heads_refused++;
     h2_glitch(h2);
     if (h2_respond(stream, 431, NULL, 0, empty, NULL, 0) < 0)
         h2_stream_reset(stream, NGHTTP2_INTERNAL_ERROR);
@@ -312,6 +318,13 @@ static int h2_on_data(nghttp2_session *session, uint8_t flags, int32_t id, const
         (void)nghttp2_session_consume(session, id, len);
         return 0;
     }
+    /* Small rests are read and dropped: some clients take the reset for a failure of the answer. */
+    if (stream->ignored_bytes <= H2_IGNORED_BYTES_MAX &&
+        nghttp2_session_get_stream_local_close(session, id) == 1) {
+        stream->ignored_bytes += len;
+        if (stream->ignored_bytes > H2_IGNORED_BYTES_MAX)
+            (void)nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
+    }
     stream->unconsumed_bytes += len;
     h2->callbacks.on_data(h2->self, stream, fm_slice(data, len));
     return 0;
@@ -358,9 +371,9 @@ static int h2_on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame
     default:
         return 0;
     }
-    /* Answered before the request was complete: the rest of it is not wanted, and that is all. */
-    if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) &&
-        nghttp2_session_get_stream_remote_close(session, id) == 0)
+    struct h2_stream *stream = h2_find(session, id);
+    if (stream && !stream->visible && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) &&
+        nghttp2_session_get_stream_remote_close(session, id) == 0) /* nobody watches its time */
         (void)nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
     return 0;
 }
@@ -375,6 +388,7 @@ static ssize_t h2_read_answer(nghttp2_session *session, int32_t id, uint8_t *tar
     if (take)
         memcpy(target, stream->answer + stream->body_sent, take);
     stream->body_sent += take;
+    stream->h2->unsent_bytes -= take;
     if (stream->body_sent < stream->body_len)
         return (ssize_t)take;
     *data_flags |= NGHTTP2_DATA_FLAG_EOF;
@@ -421,6 +435,7 @@ static int h2_stream_keep_answer(struct h2_stream *stream, struct fm_slice body,
         stream->trailers[i] = nv;
     }
     stream->body_len = body.len;
+    stream->h2->unsent_bytes += body.len;
     stream->trailer_count = trailer_count;
     return FM_OK;
 }
@@ -604,6 +619,22 @@ bool h2_is_idle(const struct h2 *h2)
 bool h2_is_done(const struct h2 *h2)
 {
     return !nghttp2_session_want_read(h2->session) && !nghttp2_session_want_write(h2->session);
+}
+
+uint64_t h2_heads_refused(const struct h2 *h2)
+{
+    return h2->heads_refused;
+}
+
+size_t h2_unsent_bytes(const struct h2 *h2)
+{
+    return h2->unsent_bytes;
+}
+
+void h2_retire(struct h2 *h2)
+{
+    if (!h2->shut_down)
+        (void)nghttp2_submit_shutdown_notice(h2->session);
 }
 
 void h2_shutdown(struct h2 *h2)

@@ -221,14 +221,14 @@ static void test_listeners(void **state)
          "f:2:12: error: others can reach \"0.0.0.0:3200\" and [query] asks nobody who they are\n"
          "    2 | endpoint = 0.0.0.0:3200\n"
          "      |            ^^^^^^^^^^^^\n"
-         "      | set tls_client_ca_file in [query], or write auth = none there to allow "
-         "everybody\n"},
+         "      | set tls_client_ca_file, htpasswd_file or bearer_tokens_file in [query], or write "
+         "auth = none there to allow everybody\n"},
         {"[query]\nendpoint = :3200\n",
          "f:2:12: error: others can reach \":3200\" and [query] asks nobody who they are\n"
          "    2 | endpoint = :3200\n"
          "      |            ^^^^^\n"
-         "      | set tls_client_ca_file in [query], or write auth = none there to allow "
-         "everybody\n"},
+         "      | set tls_client_ca_file, htpasswd_file or bearer_tokens_file in [query], or write "
+         "auth = none there to allow everybody\n"},
         {"[query]\nendpoint = 0.0.0.0:3200\nauth = none\n", ""},
         {"[query]\nendpoint = 0.0.0.0:3200\nenabled = false\n", ""},
         {"[query]\nendpoint = h:1\ntls_cert_file=a\ntls_key_file=b\ntls_client_ca_file=c\n", ""},
@@ -256,6 +256,60 @@ static void test_listeners(void **state)
          "\"127.0.0.1:4318\"\n"
          "    2 | endpoint = 127.0.0.1:4318\n"
          "      |            ^^^^^^^^^^^^^^\n"},
+        {"[receiver.zipkin]\nendpoint = 127.0.0.1:14268\n",
+         "f:2:12: error: [receiver.jaeger_thrift_http] and [receiver.zipkin] have the same endpoint "
+         "\"127.0.0.1:14268\"\n"
+         "    2 | endpoint = 127.0.0.1:14268\n"
+         "      |            ^^^^^^^^^^^^^^^\n"},
+        {"[receiver.jaeger_thrift_binary]\nendpoint = 127.0.0.1:6831\n",
+         "f:2:12: error: [receiver.jaeger_thrift_compact] and [receiver.jaeger_thrift_binary] have "
+         "the same endpoint \"127.0.0.1:6831\"\n"
+         "    2 | endpoint = 127.0.0.1:6831\n"
+         "      |            ^^^^^^^^^^^^^^\n"},
+        {"[receiver.jaeger_thrift_binary]\nendpoint = 127.0.0.1:4317\n", ""}, /* UDP, not TCP */
+    };
+    check_rows(rows, FM_COUNT(rows));
+}
+
+static void test_identity(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"[query]\nendpoint = h:1\nhtpasswd_file = u\ntls_cert_file = a\ntls_key_file = b\n", ""},
+        {"[query]\nendpoint = h:1\nbearer_tokens_file = t\n",
+         "f:2:12: error: others can reach \"h:1\" and [query] has no TLS; with bearer_tokens_file "
+         "alone, secrets cross the network in the clear\n"
+         "    2 | endpoint = h:1\n"
+         "      |            ^^^\n"
+         "      | set tls_cert_file and tls_key_file in [query]\n"},
+        {"[query]\nbearer_tokens_file = t\nhtpasswd_file = u\n", ""}, /* on loopback */
+        {"[query]\nauth = none\nhtpasswd_file = u\n",
+         "f:2:8: error: [query] has both auth = none and htpasswd_file\n"
+         "    2 | auth = none\n"
+         "      |        ^^^^\n"
+         "      | take away one of auth and htpasswd_file\n"},
+        {"[query]\ntls_client_allowed_names = a\n",
+         "f:2:28: error: [query] has tls_client_allowed_names and asks for no certificates\n"
+         "    2 | tls_client_allowed_names = a\n"
+         "      |                            ^\n"
+         "      | add tls_client_ca_file\n"},
+        {"[query]\nendpoint = unix:/x\nunix_mode = 0888\n",
+         "f:3:13: error: bad unix_mode in [query]\n"
+         "    3 | unix_mode = 0888\n"
+         "      |             ^^^^\n"
+         "      | accepted: an octal number, 0600 to 0777\n"},
+        {"[query]\nunix_allowed_users = root\n",
+         "f:2:22: error: [query] has unix_allowed_users and no unix socket\n"
+         "    2 | unix_allowed_users = root\n"
+         "      |                      ^^^^\n"
+         "      | use endpoint = unix:PATH, or take unix_allowed_users away\n"},
+        {"[receiver.jaeger_thrift_compact]\nendpoint = 0.0.0.0:6831\n",
+         "f:2:12: error: others can reach \"0.0.0.0:6831\" of [receiver.jaeger_thrift_compact], and "
+         "datagrams do not say who sent them\n"
+         "    2 | endpoint = 0.0.0.0:6831\n"
+         "      |            ^^^^^^^^^^^^\n"
+         "      | write auth = none in [receiver.jaeger_thrift_compact] to allow everybody\n"},
+        {"[receiver.jaeger_thrift_compact]\nendpoint = 0.0.0.0:6831\nauth = none\n", ""},
     };
     check_rows(rows, FM_COUNT(rows));
 }
@@ -507,6 +561,7 @@ int main(void)
         cmocka_unit_test(test_values_that_are_wrong),
         cmocka_unit_test(test_settings_that_do_not_fit_together),
         cmocka_unit_test(test_listeners),
+        cmocka_unit_test(test_identity),
         cmocka_unit_test(test_lists_are_joined),
         cmocka_unit_test(test_a_line_is_never_cut),
         cmocka_unit_test(test_many_errors_are_counted),

@@ -12,7 +12,7 @@
 struct seen { /* by the client, per stream id / 2 */
     int status;
     size_t body_len;
-    bool closed, grpc_trailer;
+    bool closed, grpc_trailer, reset;
     uint32_t error;
 };
 struct pair {
@@ -134,6 +134,8 @@ static int client_on_frame(nghttp2_session *session, const nghttp2_frame *frame,
 {
     struct pair *pair = self;
     (void)session;
+    if (frame->hd.type == NGHTTP2_RST_STREAM)
+        pair_seen(pair, frame->hd.stream_id)->reset = true;
     if (frame->hd.type == NGHTTP2_GOAWAY) {
         pair->goaway = true;
         pair->goaway_error = frame->goaway.error_code;
@@ -372,7 +374,13 @@ static void test_early_answer_ends_the_upload_in_peace(void **state)
     assert_true(pair_seen(&pair, id)->closed);
     assert_int_equal(pair_seen(&pair, id)->status, 413);
     assert_int_equal(pair_seen(&pair, id)->error, NGHTTP2_NO_ERROR);
+    assert_true(pair_seen(&pair, id)->reset);
     assert_int_equal(pair.rc, 0);
+    id = pair_request(&pair, "/early", 20000); /* little more: no reset is worth it */
+    pair_run(&pair);
+    assert_true(pair_seen(&pair, id)->closed);
+    assert_int_equal(pair_seen(&pair, id)->status, 413);
+    assert_false(pair_seen(&pair, id)->reset);
     pair_fini(&pair);
 }
 

@@ -8,6 +8,7 @@
 #include "fermata/uv.h"
 
 #define STREAM_BODY_BYTES FM_MIB(4) /* more than a socket takes at once */
+#define TLS_FILE(name)    "tests/golden/tls/" name
 
 struct exchange {
     struct platform *platform;
@@ -21,6 +22,8 @@ struct exchange {
     unsigned opened, written, ended;
     int end_rc;
     bool free_in_open, free_in_data;
+    const struct net_stream_tls_options *tls; /* NULL: plain */
+    const char *client_ca_file;               /* of the server */
     struct pf_timer ending;
 };
 
@@ -109,6 +112,13 @@ static void exchange_run(struct exchange *exchange, const char *listen, const ch
         .on_request = exchange_on_request,
         .self = exchange,
     };
+    struct net_stream_tls *tls = NULL;
+    if (exchange->tls) {
+        options.tls_cert_file = TLS_FILE("server.pem");
+        options.tls_key_file = TLS_FILE("server.key");
+        options.tls_client_ca_file = exchange->client_ca_file;
+        assert_ok(net_stream_tls_new(&tls, exchange->tls, &why));
+    }
     exchange->budget.bytes_max = FM_MIB(64);
     exchange->ending.fire = exchange_on_ending;
     exchange->body = calloc(1, STREAM_BODY_BYTES);
@@ -121,8 +131,11 @@ static void exchange_run(struct exchange *exchange, const char *listen, const ch
     bool is_unix = strncmp(connect, "unix:", 5) == 0;
     (void)snprintf(text, sizeof text, is_unix ? "%s" : "%s:%u", connect, port);
     assert_ok(net_endpoint_parse(text, &exchange->endpoint, &why));
-    assert_ok(net_stream_open(&exchange->stream, exchange->platform, &exchange->endpoint, &events,
-                              exchange));
+    assert_ok(tls ? net_stream_open_tls(&exchange->stream, exchange->platform, &exchange->endpoint,
+                                        tls, &events, exchange)
+                  : net_stream_open(&exchange->stream, exchange->platform, &exchange->endpoint,
+                                    &events, exchange));
+    net_stream_tls_free(tls);
     uv_platform_run(exchange->platform);
     uv_platform_free(exchange->platform);
     free(exchange->body);
@@ -181,6 +194,59 @@ static void test_nobody_there(void **state)
     assert_int_equal(unknown.end_rc, FM_EUNAVAILABLE);
 }
 
+static void test_tls(void **state)
+{
+    (void)state;
+    const struct net_stream_tls_options trusted = {.ca_file = TLS_FILE("ca.pem"),
+                                                   .server_name = "localhost"};
+    struct exchange whole = {.tls = &trusted}, in_open = {.tls = &trusted, .free_in_open = true},
+                    in_data = {.tls = &trusted, .free_in_data = true};
+    exchange_run(&whole, "127.0.0.1:0", "localhost");
+    assert_int_equal(whole.opened, 1);
+    assert_int_equal(whole.written, 1);
+    assert_int_equal(whole.request_bytes, STREAM_BODY_BYTES);
+    assert_true(whole.answered_bytes > 0);
+    assert_int_equal(whole.end_rc, FM_ECLOSED);
+    exchange_run(&in_open, "127.0.0.1:0", "127.0.0.1");
+    assert_int_equal(in_open.ended, 0);
+    exchange_run(&in_data, "127.0.0.1:0", "127.0.0.1");
+    assert_true(in_data.answered_bytes > 0);
+}
+
+static void test_tls_refused(void **state)
+{
+    (void)state;
+    const struct net_stream_tls_options other_name = {.ca_file = TLS_FILE("ca.pem"),
+                                                      .server_name = "elsewhere.example"},
+                                        stranger = {.ca_file = TLS_FILE("other.pem"),
+                                                    .server_name = "localhost"};
+    struct exchange named = {.tls = &other_name}, unknown = {.tls = &stranger};
+    exchange_run(&named, "127.0.0.1:0", "127.0.0.1");
+    assert_int_equal(named.opened, 0);
+    assert_int_equal(named.end_rc, FM_EUNAVAILABLE);
+    exchange_run(&unknown, "127.0.0.1:0", "127.0.0.1");
+    assert_int_equal(unknown.opened, 0);
+    assert_int_equal(unknown.end_rc, FM_EUNAVAILABLE);
+}
+
+static void test_tls_client_certificate(void **state)
+{
+    (void)state;
+    const struct net_stream_tls_options without = {.ca_file = TLS_FILE("ca.pem"),
+                                                   .server_name = "localhost"},
+                                        with = {.ca_file = TLS_FILE("ca.pem"),
+                                                .cert_file = TLS_FILE("client.pem"),
+                                                .key_file = TLS_FILE("client.key"),
+                                                .server_name = "localhost"};
+    struct exchange refused = {.tls = &without, .client_ca_file = TLS_FILE("ca.pem")},
+                    taken = {.tls = &with, .client_ca_file = TLS_FILE("ca.pem")};
+    exchange_run(&refused, "127.0.0.1:0", "127.0.0.1");
+    assert_int_equal(refused.request_bytes, 0);
+    assert_int_equal(refused.ended, 1);
+    exchange_run(&taken, "127.0.0.1:0", "127.0.0.1");
+    assert_int_equal(taken.request_bytes, STREAM_BODY_BYTES);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -188,6 +254,9 @@ int main(void)
         cmocka_unit_test(test_unix_socket),
         cmocka_unit_test(test_freed_from_its_own_events),
         cmocka_unit_test(test_nobody_there),
+        cmocka_unit_test(test_tls),
+        cmocka_unit_test(test_tls_refused),
+        cmocka_unit_test(test_tls_client_certificate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
