@@ -45,6 +45,9 @@ for module in "$versitygw" "$h2spec"; do
     echo "$module" >"$stamp"
 done
 
+(cd $here/otel_go && GOFLAGS=-modcacherw go build -o "$work/bin/otel_go" .) >"$work/go.log" 2>&1 ||
+    { cat "$work/go.log"; exit 1; }
+
 export INTEROP=$work NODE_PATH=$work/node_modules FERMATA=$build/fermata
 export PARQUET_SAMPLE=$build/tests/interop/parquet_sample
 exec "$work/venv/bin/python" tests/system/run.py --folder $here "$@"

@@ -78,6 +78,20 @@ class SdkTest(DaemonTest):
         url = f"http://127.0.0.1:{self.node.ports['http']}/v1/traces"
         self.check(self.js("json", url), "js-json")
 
+    def go(self, *arguments):
+        program = pathlib.Path(os.environ["INTEROP"]) / "bin" / "otel_go"
+        done = subprocess.run([str(program), *arguments], capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(done.stdout)["traceId"]
+
+    def test_go_grpc(self):
+        for compression in ((), ("gzip",)):
+            self.check(self.go("grpc", f"127.0.0.1:{self.node.ports['grpc']}", *compression), "go-grpc")
+
+    def test_go_http(self):
+        for compression in ((), ("gzip",)):
+            self.check(self.go("http", f"127.0.0.1:{self.node.ports['http']}", *compression), "go-http")
+
     def python(self, exporter, service):
         provider = TracerProvider(resource=Resource({"service.name": service, "site.id": 7}))
         provider.add_span_processor(SimpleSpanProcessor(exporter))

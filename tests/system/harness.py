@@ -83,6 +83,13 @@ def request(spans, service="test", scope="scope"):
         "scopeSpans": [{"scope": {"name": scope}, "spans": spans}]}]}
 
 
+# Receivers whose ports the kernel chooses at every start: their sections, by the keys of ports.
+OTHER_RECEIVERS = {
+    "compact": "jaeger_thrift_compact", "binary": "jaeger_thrift_binary", "jaeger_http": "jaeger_thrift_http",
+    "jaeger_grpc": "jaeger_grpc", "sampling": "jaeger_sampling", "zipkin": "zipkin",
+}
+
+
 class Daemon:
     """One fermata process over one data directory; may be killed and started again."""
 
@@ -96,6 +103,7 @@ class Daemon:
             "receiver.otlp_http.endpoint": f"127.0.0.1:{self.ports['http']}",
             "query.endpoint": f"127.0.0.1:{self.ports['query']}",
             "storage.min_free": "1MiB",
+            **{f"receiver.{name}.endpoint": "127.0.0.1:0" for name in OTHER_RECEIVERS.values()},
         }
         self.settings.update(settings or {})
         self.process = None
@@ -130,6 +138,14 @@ class Daemon:
             except OSError:
                 return False
         wait_for(ready, seconds, "fermata to be ready")
+        self.find_ports()
+
+    def find_ports(self):
+        """Ports that were given as 0, from what the daemon says about its listeners."""
+        opened = dict(re.findall(r"listener\.open.*?name=(\w+) endpoint=\S*:(\d+)", self.log.read_text(errors="replace")))
+        for key, name in OTHER_RECEIVERS.items():
+            if name in opened:
+                self.ports[key] = self.ports[name] = int(opened[name])
 
     def log_text(self):
         return self.log.read_text(errors="replace")[-4000:] if self.log.exists() else ""
