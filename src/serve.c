@@ -225,6 +225,10 @@ static void serve_put_metrics(void *self, struct fm_buf *out)
                  metric_get(&serve->budget.bytes_used));
     metric_counter(out, "fermata_memory_refusals_total", "Bodies refused by the budget.",
                    &serve->budget.refusals_total);
+    metric_counter(out, "fermata_memory_share_refusals_total",
+                   "Of these: one tenant had its share.", &serve->budget.share_refusals_total);
+    metric_gauge(out, "fermata_memory_peak_bytes", "Most that was held at once.",
+                 metric_get(&serve->budget.bytes_peak));
     metric_gauge(out, "process_resident_memory_bytes", "Resident memory.", linux_rss_bytes());
     metric_gauge(out, "process_open_fds", "Open file descriptors.", linux_open_files());
     metric_family(out, "process_cpu_seconds_total", "counter", "User and system time.");
@@ -316,6 +320,7 @@ static int serve_open_listeners(struct serve *serve, struct fm_why *why)
         .ingest = serve->ingest,
         .api = serve->api,
         .budget = &serve->budget,
+        .tenants = serve->tenants,
     };
     return listeners_open(&serve->listeners, &owner, why);
 }

@@ -72,6 +72,8 @@ static int listener_open(struct listeners *listeners, enum config_listener_index
         .body_timeout_ns = config->body_timeout,
         .idle_timeout_ns = config->idle_timeout,
         .budget = owner->budget,
+        .party = tenants_party_of_request,
+        .party_self = owner->tenants,
     };
     if (!listener.enabled)
         return FM_OK;
@@ -226,6 +228,26 @@ static uint64_t server_refusals(const struct net_server_metrics *metrics)
     return metric_get(&metrics->requests_refused_total);
 }
 
+static uint64_t server_aged(const struct net_server_metrics *metrics)
+{
+    return metric_get(&metrics->connections_aged_total);
+}
+
+static void put_refusals(const struct listeners *listeners, struct fm_buf *out, const char *name)
+{
+    for (unsigned i = 0; i < CONFIG_LISTENER_COUNT; i++) {
+        for (unsigned reason = 0; listeners->servers[i] && reason < NET_REFUSED_COUNT; reason++) {
+            char labels[96];
+            (void)snprintf(labels, sizeof labels, "listener=\"%s\",reason=\"%s\"",
+                           config_listener(listeners->owner.config, i).name,
+                           net_refusal_text((enum net_refusal_reason)reason));
+            metric_line(
+                out, name, labels,
+                metric_get(&net_server_metrics(listeners->servers[i])->refused_total[reason]));
+        }
+    }
+}
+
 void listeners_put_metrics(const struct listeners *listeners, struct fm_buf *out)
 {
     const char *name = "fermata_listener_connections";
@@ -235,6 +257,13 @@ void listeners_put_metrics(const struct listeners *listeners, struct fm_buf *out
     metric_family(out, name, "counter",
                   "Requests refused before a handler saw them: limits, budget, broken protocol.");
     put_each(listeners, out, name, server_refusals);
+    name = "fermata_listener_refused_total";
+    metric_family(out, name, "counter",
+                  "Connections and requests turned away before a handler saw them, by reason.");
+    put_refusals(listeners, out, name);
+    name = "fermata_listener_connections_aged_total";
+    metric_family(out, name, "counter", "Connections told to end because of max_connection_age.");
+    put_each(listeners, out, name, server_aged);
 }
 
 static bool receiver_of_listener(enum config_listener_index index,

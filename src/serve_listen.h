@@ -18,6 +18,7 @@ struct listeners_owner {
     struct ingest *ingest;
     struct api *api;
     struct net_budget *budget;
+    struct tenants *tenants;
 };
 struct listeners {
     struct listeners_owner owner;

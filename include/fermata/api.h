@@ -16,7 +16,7 @@ struct api_listener { /* a line of the status */
     uint64_t accepted_spans, refused_spans;
 };
 struct api_options {
-    const char *prefix; /* "" or "/tempo" */
+    const char *prefix;      /* "" or "/tempo" */
     struct tenants *tenants; /* borrowed; whose data a request may read */
     /* Where it listens: on loopback only this host, localhost and addresses are taken as Host.
      * NULL: any. */

@@ -38,7 +38,8 @@ bool h2_wants_write(const struct h2 *h2);
 bool h2_is_idle(const struct h2 *h2); /* no open streams */
 bool h2_is_done(const struct h2 *h2); /* nothing more will be read or written */
 void h2_shutdown(struct h2 *h2);      /* GOAWAY, open streams may finish */
-void h2_retire(struct h2 *h2); /* GOAWAY without an end yet: h2_shutdown a while later loses nothing */
+void h2_retire(
+    struct h2 *h2); /* GOAWAY without an end yet: h2_shutdown a while later loses nothing */
 uint64_t h2_heads_refused(const struct h2 *h2); /* so far: answered 431 here */
 size_t h2_unsent_bytes(const struct h2 *h2);    /* bodies of answers that wait for windows */
 

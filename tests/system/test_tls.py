@@ -9,11 +9,12 @@ import signal
 import socket
 import ssl
 import subprocess
+import threading
 import time
 import unittest
 import warnings
 
-from harness import FERMATA, DaemonTest, free_port, request, run_tool, span, wait_for
+from harness import FERMATA, DaemonTest, free_port, http_request, request, run_tool, span, wait_for
 from s3_server import make_certificates
 from test_otlp_http import A1, TRACE
 
@@ -122,6 +123,44 @@ class TlsTest(DaemonTest):
         node.process.send_signal(signal.SIGHUP)
         time.sleep(0.3)
         self.assertNotEqual(self.served(node), old)
+        node.stop()
+
+    def test_handshakes_during_reloads(self):
+        """Some finish, some hang up in the middle; the configuration changes under all of them."""
+        node = self.start()
+        counts, failures, deadline = [0] * 4, [], time.monotonic() + 3
+
+        def shake(index):
+            context = self.context()
+            while time.monotonic() < deadline and not failures:
+                try:
+                    with socket.create_connection(("127.0.0.1", node.ports["http"]), timeout=10) as plain:
+                        if index % 2:
+                            context.wrap_socket(plain, server_hostname="localhost").close()
+                        else:
+                            plain.sendall(self.hello)
+                            time.sleep(0.002 * (counts[index] % 5))
+                    counts[index] += 1
+                except OSError as error:
+                    failures.append(error)
+
+        outgoing = ssl.MemoryBIO()
+        half = self.context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost")
+        self.assertRaises(ssl.SSLWantReadError, half.do_handshake)
+        self.hello = outgoing.read()
+        threads = [threading.Thread(target=shake, args=(i,)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        while time.monotonic() < deadline:
+            node.process.send_signal(signal.SIGHUP)
+            time.sleep(0.05)
+            begin = time.monotonic()
+            self.assertEqual(http_request(node.ports["query"], "GET", "/ready")[0], 200)
+            self.assertLess(time.monotonic() - begin, 1)
+        for thread in threads:
+            thread.join()
+        self.assertEqual(failures, [])
+        self.assertTrue(all(count > 5 for count in counts), counts)
         node.stop()
 
 

@@ -145,8 +145,7 @@ static void check_open(struct config_loader *loader, const struct config_listene
                         "others can reach \"%s\" and [%s] asks nobody who they are", l->endpoint,
                         l->section);
     } else if (!*l->tls_cert_file && !*l->tls_key_file && !*l->tls_client_ca_file) {
-        (void)snprintf(cure, sizeof cure, "set tls_cert_file and tls_key_file in [%s]",
-                       l->section);
+        (void)snprintf(cure, sizeof cure, "set tls_cert_file and tls_key_file in [%s]", l->section);
         config_complain(loader, place, cure,
                         "others can reach \"%s\" and [%s] has no TLS; with %s alone, secrets cross "
                         "the network in the clear",
@@ -222,8 +221,7 @@ static void check_same(struct config_loader *loader, const char *section, const 
 {
     size_t len = strlen(endpoint);
 
-    if (strcmp(endpoint, other_endpoint) != 0 ||
-        (len > 2 && strcmp(endpoint + len - 2, ":0") == 0))
+    if (strcmp(endpoint, other_endpoint) != 0 || (len > 2 && strcmp(endpoint + len - 2, ":0") == 0))
         return;
     config_complain(loader, check_place(loader, section, "endpoint"), NULL,
                     "[%s] and [%s] have the same endpoint \"%s\"", other_section, section,

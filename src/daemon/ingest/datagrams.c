@@ -4,8 +4,9 @@
  *   datagram -> translate -> check -> admit -> batch ... -> append -> counted
  *
  * Each datagram is decoded, checked and admitted by itself, so that a bad one costs nobody else;
- * what passed is joined in one buffer (OTLP joined with OTLP is OTLP).  While the log is writing
- * one batch the next one fills, and goes when the first is done or when it is large.
+ * what passed is joined in one buffer (OTLP joined with OTLP is OTLP).  Nobody waits for an answer,
+ * so a batch fills until it is large or a moment has passed: a sync for every few datagrams would
+ * cost more than all that is done with them.
  *
  * Nobody is answered.  So first the kernel's buffer absorbs: the socket is not read while too much
  * is on its way, the budget is used up, or the log refuses; a batch that was refused is appended
@@ -24,6 +25,7 @@
 #define STALL_NS          UINT64_C(20000000)   /* the budget was used up */
 #define HELD_NS           UINT64_C(2000000000) /* then a batch that the log refuses is dropped */
 #define REFUSED_NS        UINT64_C(100000000)  /* the log took no batch */
+#define FILL_NS           UINT64_C(40000000)  /* then it goes, however small */
 #define RECENT_KEYS       256u
 
 /* Spans on their way to the log. */
@@ -51,8 +53,10 @@ struct datagrams_lane { /* of one receiver */
     uint64_t in_flight_bytes; /* and of those held */
     size_t last_bytes;        /* of the last batch: room for the next one */
     bool is_stalled;          /* until the timer */
+    bool is_full;             /* filling goes as soon as the log may have it */
     bool is_closed;           /* nothing comes any more, nothing waits */
     struct pf_timer timer;
+    struct pf_timer fill_timer; /* runs while filling is young */
 };
 
 struct datagrams {
@@ -186,6 +190,8 @@ static void lane_flush(struct datagrams_lane *lane)
 {
     struct batch *batch = fm_take(lane->filling);
     struct ingest *ingest = lane->datagrams->ingest;
+    lane->is_full = false;
+    pf_timer_stop(ingest->platform, &lane->fill_timer);
     if (!batch)
         return;
     if (!batch->span_count) {
@@ -220,6 +226,13 @@ static void lane_on_timer(struct pf_timer *timer)
     lane_step(lane);
 }
 
+static void lane_on_filled(struct pf_timer *timer)
+{
+    struct datagrams_lane *lane = FM_CONTAINER(timer, struct datagrams_lane, fill_timer);
+    lane->is_full = true;
+    lane_step(lane);
+}
+
 static void lane_stall(struct datagrams_lane *lane, uint64_t delay_ns)
 {
     if (lane->is_stalled || lane->is_closed)
@@ -233,7 +246,7 @@ static void lane_step(struct datagrams_lane *lane)
     uint64_t limit = FM_MIN(IN_FLIGHT_MAX, lane->datagrams->ingest->options.budget->bytes_max / 4);
     if (!lane->is_stalled) {
         lane_append_held(lane);
-        if (lane->in_flight_count == 0)
+        if ((lane->is_full && lane->in_flight_count == 0) || lane->is_closed)
             lane_flush(lane);
     }
     if (lane->udp)
@@ -297,6 +310,7 @@ static int lane_admit(struct datagrams_lane *lane, uint64_t bytes, enum ingest_r
         return rc;
     }
     if (!net_budget_take(options->budget, bytes)) {
+        lane->is_full = true; /* part of what is used up is here */
         lane_stall(lane, STALL_NS);
         lane_count_drop(lane, INGEST_DROP_UNAVAILABLE);
         *ret_reason = INGEST_REASON_UNAVAILABLE;
@@ -312,6 +326,15 @@ static int lane_admit(struct datagrams_lane *lane, uint64_t bytes, enum ingest_r
     return FM_OK;
 }
 
+static struct batch *lane_batch(struct datagrams_lane *lane)
+{
+    if (!lane->filling) {
+        lane->filling = batch_new(lane);
+        pf_timer_start(lane->datagrams->ingest->platform, &lane->fill_timer, FILL_NS);
+    }
+    return lane->filling;
+}
+
 static void lane_take(struct datagrams_lane *lane, struct fm_slice datagram)
 {
     struct ingest_counters *counters = lane_counters(lane);
@@ -319,9 +342,7 @@ static void lane_take(struct datagrams_lane *lane, struct fm_slice datagram)
     enum ingest_reason reason;
     struct fm_why why = {""};
     metric_add(&counters->body_bytes, datagram.len);
-    if (!lane->filling)
-        lane->filling = batch_new(lane);
-    struct batch *batch = lane->filling;
+    struct batch *batch = lane_batch(lane);
     if (!batch) {
         lane_count_drop(lane, INGEST_DROP_UNAVAILABLE);
         return;
@@ -392,6 +413,7 @@ static void lane_init(struct datagrams_lane *lane, struct datagrams *datagrams,
 {
     *lane = (struct datagrams_lane){.datagrams = datagrams, .receiver = receiver};
     lane->timer.fire = lane_on_timer;
+    lane->fill_timer.fire = lane_on_filled;
     fm_list_init(&lane->held);
 }
 
@@ -418,6 +440,7 @@ int datagrams_new(struct datagrams **ret_datagrams, struct ingest *ingest)
 static void lane_fini(struct datagrams_lane *lane)
 {
     pf_timer_stop(lane->datagrams->ingest->platform, &lane->timer);
+    pf_timer_stop(lane->datagrams->ingest->platform, &lane->fill_timer);
     batch_free(fm_take(lane->filling));
     while (!fm_list_empty(&lane->held))
         batch_free(FM_CONTAINER(lane->held.next, struct batch, link));

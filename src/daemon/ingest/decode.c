@@ -20,7 +20,7 @@ static struct fm_slice intake_input(const struct intake *intake)
 
 static uint64_t intake_charge_max(const struct intake *intake)
 {
-    uint64_t bytes_max = intake->ingest->options.budget->bytes_max;
+    uint64_t bytes_max = net_budget_share_max(intake->ingest->options.budget);
     return bytes_max - FM_MIN(bytes_max, intake->received_bytes + intake->charged_bytes);
 }
 
@@ -29,7 +29,7 @@ static int intake_charge(struct intake *intake, uint64_t bytes)
 {
     if (bytes > intake_charge_max(intake))
         return fm_fail(&intake->why, FM_ELIMIT, "the request needs more than limits.memory_limit");
-    if (!net_budget_take(intake->ingest->options.budget, bytes))
+    if (!net_budget_take_for(intake->ingest->options.budget, intake->party, bytes))
         return fm_fail(&intake->why, FM_EUNAVAILABLE, "memory budget is used up");
     intake->charged_bytes += bytes;
     return FM_OK;
@@ -37,7 +37,7 @@ static int intake_charge(struct intake *intake, uint64_t bytes)
 
 static void intake_give_back(struct intake *intake, uint64_t bytes)
 {
-    net_budget_give(intake->ingest->options.budget, bytes);
+    net_budget_give_for(intake->ingest->options.budget, intake->party, bytes);
     intake->charged_bytes -= bytes;
 }
 

@@ -101,6 +101,7 @@ struct intake {
     struct fm_buf body;      /* as received, taken from the request; then what became of it */
     size_t body_skip;        /* gRPC's prefix */
     uint64_t received_bytes; /* charged by the request */
+    uint32_t party;          /* whose share of the budget that is */
     uint64_t charged_bytes;  /* of the budget, for decompression, translation and rewriting */
     struct decode_facts facts;
     struct store_append append;

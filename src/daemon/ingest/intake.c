@@ -51,7 +51,7 @@ void intake_release(struct intake *intake)
     struct ingest *ingest = intake->ingest;
     FM_ASSERT(intake->request == NULL);
     fm_buf_fini(&intake->body);
-    net_budget_give(ingest->options.budget, intake->charged_bytes);
+    net_budget_give_for(ingest->options.budget, intake->party, intake->charged_bytes);
     intake->charged_bytes = 0;
     if (ingest->idle_count < INTAKE_IDLE_MAX) {
         decode_facts_reset(&intake->facts);
@@ -66,14 +66,12 @@ void intake_release(struct intake *intake)
 bool intake_resolve_tenant(struct intake *intake)
 {
     const struct net_request_view *view = net_request_view(intake->request);
-    struct fm_slice name = {0};
-    int rc = http_header_find(view->headers, view->header_count, "x-scope-orgid", &name);
-    if (rc != FM_OK)
-        name = (struct fm_slice){0};
-    rc = tenants_resolve(intake->ingest->options.tenants, view->identity, name, intake->tenant,
-                         &intake->why);
-    if (rc == FM_OK)
+    const struct tenants *tenants = intake->ingest->options.tenants;
+    int rc = tenants_resolve_request(tenants, view, intake->tenant, &intake->why);
+    if (rc == FM_OK) {
+        intake->party = tenants_party(tenants, fm_slice_text(intake->tenant));
         return true;
+    }
     struct answer answer = {400, GRPC_INVALID_ARGUMENT, 0, intake->why.text,
                             INGEST_OUTCOME_MALFORMED};
     if (rc == FM_EDENIED)

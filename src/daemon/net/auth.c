@@ -231,8 +231,8 @@ int auth_set_new(struct auth_set **ret_set, struct platform *platform,
         set->bad = calloc(1, sizeof *set->bad);
         if (!set->good || !set->bad)
             return FM_ENOMEM;
-        rc = auth_set_load(set, platform, AUTH_HTPASSWD, options->name, options->htpasswd_file,
-                           why);
+        rc =
+            auth_set_load(set, platform, AUTH_HTPASSWD, options->name, options->htpasswd_file, why);
     }
     if (rc == FM_OK && set->wants_token)
         rc = auth_set_load(set, platform, AUTH_TOKENS, options->name, options->bearer_tokens_file,

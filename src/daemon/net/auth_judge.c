@@ -12,9 +12,9 @@
 #include "internal.h"
 #include "password.h"
 
-#define AUTH_GOOD_NS     (600 * NET_SECOND_NS)
-#define AUTH_BAD_NS      (60 * NET_SECOND_NS)
-#define AUTH_QUEUE_MAX   16u
+#define AUTH_GOOD_NS   (600 * NET_SECOND_NS)
+#define AUTH_BAD_NS    (60 * NET_SECOND_NS)
+#define AUTH_QUEUE_MAX 16u
 
 struct auth_check {
     uv_work_t work;
@@ -191,8 +191,7 @@ static struct auth_check *desk_add(struct net_server *server,
                                    const uint8_t digest[AUTH_DIGEST_BYTES])
 {
     struct auth_desk *desk = &server->desk;
-    struct auth_check *check =
-        desk->queue_count < AUTH_QUEUE_MAX ? calloc(1, sizeof *check) : NULL;
+    struct auth_check *check = desk->queue_count < AUTH_QUEUE_MAX ? calloc(1, sizeof *check) : NULL;
 
     if (!check)
         return NULL;
@@ -217,8 +216,8 @@ static enum auth_verdict judge_basic(struct net_request *request,
 {
     struct net_server *server = request->conn->server;
     const struct auth_set *set = server->auth;
-    const struct fm_slice parts[] = {
-        fm_slice(set->salt, sizeof set->salt), credential->name, FM_SLICE(":"), credential->secret};
+    const struct fm_slice parts[] = {fm_slice(set->salt, sizeof set->salt), credential->name,
+                                     FM_SLICE(":"), credential->secret};
     uint64_t now_ns = pf_now_ns(server->platform);
     uint8_t digest[AUTH_DIGEST_BYTES];
 
@@ -263,7 +262,8 @@ static enum auth_verdict judge_bearer(struct net_request *request, struct fm_sli
 }
 
 /* The one Authorization header; two of them are none. */
-static int find_credential(const struct net_request *request, struct auth_credential *ret_credential)
+static int find_credential(const struct net_request *request,
+                           struct auth_credential *ret_credential)
 {
     struct fm_slice value = {0};
     unsigned count = 0;

@@ -26,8 +26,8 @@ struct auth_entry {
     struct fm_slice name, secret; /* borrowed from the text */
 };
 enum auth_file_kind { AUTH_HTPASSWD, AUTH_TOKENS };
-/* Skips blank lines and # comments.  FM_END: no line is left.  FM_ECONFIG: why says "FILE:LINE: what
- * is wrong", never what the line says. */
+/* Skips blank lines and # comments.  FM_END: no line is left.  FM_ECONFIG: why says "FILE:LINE:
+ * what is wrong", never what the line says. */
 struct auth_file {
     enum auth_file_kind kind;
     const char *path;

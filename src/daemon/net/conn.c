@@ -496,8 +496,8 @@ static void conn_on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
 
 static void conn_update_reading(struct conn *conn)
 {
-    bool wanted = conn_wants_input(conn) || (conn_is_open(conn) && !conn->peer_ended &&
-                                             conn->state.state == CONN_HANDSHAKE);
+    bool wanted = conn_wants_input(conn) ||
+                  (conn_is_open(conn) && !conn->peer_ended && conn->state.state == CONN_HANDSHAKE);
 
     wanted = wanted && !conn->shaking;
     if (!conn_is_open(conn) || wanted == conn->reading)

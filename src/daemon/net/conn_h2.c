@@ -324,8 +324,8 @@ void conn_h2_check_time(struct conn *conn, uint64_t now_ns)
     for (link = conn->requests.next; link != &conn->requests; link = next) {
         struct net_request *request = FM_CONTAINER(link, struct net_request, link);
         next = link->next;
-        if (!request->stream || (request->delivered && !request->answered) ||
-            request->complete || request->judging)
+        if (!request->stream || (request->delivered && !request->answered) || request->complete ||
+            request->judging)
             continue;
         bool late = request->answered ? conn_h2_answer_is_late(request, now_ns)
                                       : request_is_slow(request, now_ns);

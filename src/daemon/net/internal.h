@@ -54,7 +54,7 @@ struct net_request {
     struct fm_link link;      /* conn->requests or server->spare_requests */
     struct fm_link waiting;   /* a password check's waiters */
     struct net_identity identity;
-    struct fm_arena arena;    /* the decoded path; HTTP/2: the head */
+    struct fm_arena arena; /* the decoded path; HTTP/2: the head */
     struct fm_buf body;
     uint64_t charged_bytes; /* of the budget: the head, and the body until party is known */
     uint64_t party_bytes;   /* of the budget, as party */
@@ -127,12 +127,12 @@ struct conn {
     struct fm_link ready;      /* server->ready */
     struct fm_link handshake;  /* server->handshakes */
     struct fm_sm state;
-    struct tls *tls; /* owned; NULL: plain; while shaking the thread's alone */
+    struct tls *tls;         /* owned; NULL: plain; while shaking the thread's alone */
     struct handshake *shake; /* owned; NULL: plain, or over */
     struct peer *peer;       /* of server->peers; NULL: on this host */
     struct net_identity identity;
-    struct h1 *h1;   /* owned */
-    struct h2 *h2;   /* owned */
+    struct h1 *h1; /* owned */
+    struct h2 *h2; /* owned */
 
     struct fm_buf backlog; /* read but not yet parsed: pipelined requests, half a preface */
     struct fm_buf out;     /* to be sent, before TLS */
@@ -218,7 +218,7 @@ struct net_server {
     struct pf_timer sweep; /* looks at every connection's deadlines */
     uint64_t sweep_ns;
     bool sweeping, closing;
-    bool shaking; /* one handshake at a time, so that the configuration has one user */
+    bool shaking;       /* one handshake at a time, so that the configuration has one user */
     bool accept_missed; /* no memory for a connection: try again at the next sweep */
     struct pf_timer grace;
     void (*closed)(void *self);
@@ -229,8 +229,8 @@ struct net_server {
     uint64_t date_s;
 };
 
-void net_server_wake(struct net_server *server); /* something is on ready */
-void net_server_shake(struct net_server *server);  /* something is on handshakes */
+void net_server_wake(struct net_server *server);  /* something is on ready */
+void net_server_shake(struct net_server *server); /* something is on handshakes */
 void net_server_maybe_closed(struct net_server *server);
 void net_server_on_conn_freed(struct net_server *server);
 void net_server_start_sweep(struct net_server *server);

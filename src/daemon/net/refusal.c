@@ -14,7 +14,10 @@ const char *net_refusal_text(enum net_refusal_reason reason)
 
 /* ---- answers; one table each, so that they can be borrowed ---- */
 
-#define GRPC_TYPE {FM_SLICE("content-type"), FM_SLICE("application/grpc")}
+#define GRPC_TYPE                                                                                  \
+    {                                                                                              \
+        FM_SLICE("content-type"), FM_SLICE("application/grpc")                                     \
+    }
 
 static const struct http_header busy[] = {{FM_SLICE("retry-after"), FM_SLICE("1")}};
 static const struct http_header asks[] = {
@@ -91,8 +94,8 @@ struct net_response request_refusal(const struct net_request *request)
 void request_count_refusal(const struct net_request *request)
 {
     static const enum net_refusal_reason reasons[] = {
-        [REFUSED_BUDGET] = NET_REFUSED_MEMORY, [REFUSED_SIZE] = NET_REFUSED_SIZE,
-        [REFUSED_TARGET] = NET_REFUSED_HEAD,   [REFUSED_AUTH] = NET_REFUSED_AUTH,
+        [REFUSED_BUDGET] = NET_REFUSED_MEMORY,       [REFUSED_SIZE] = NET_REFUSED_SIZE,
+        [REFUSED_TARGET] = NET_REFUSED_HEAD,         [REFUSED_AUTH] = NET_REFUSED_AUTH,
         [REFUSED_AUTH_BUSY] = NET_REFUSED_AUTH_BUSY,
     };
     if (request->refusal != REFUSED_NOT)

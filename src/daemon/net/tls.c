@@ -97,7 +97,9 @@ static bool tls_was_denied(struct tls *tls, int failure)
         return true;
 #endif
     uint32_t flags = mbedtls_ssl_get_verify_result(&tls->ssl);
-    return flags != 0 && flags != UINT32_MAX; /* all ones: it was not looked at */
+    if (flags == UINT32_MAX || flags & MBEDTLS_X509_BADCERT_SKIP_VERIFY) /* nobody looked at one */
+        return false;
+    return flags != 0;
 }
 
 int tls_handshake(struct tls *tls, struct fm_why *why)
@@ -113,8 +115,9 @@ int tls_handshake(struct tls *tls, struct fm_why *why)
         return tls_fail(why, FM_EMALFORMED, "TLS handshake", failure);
     uint32_t flags = mbedtls_ssl_get_verify_result(&tls->ssl);
     if (flags != UINT32_MAX && (flags & TLS_FLAG_NAME))
-        return fm_fail(why, FM_EDENIED, "certificate not accepted: none of its names is in "
-                                        "tls_client_allowed_names");
+        return fm_fail(why, FM_EDENIED,
+                       "certificate not accepted: none of its names is in "
+                       "tls_client_allowed_names");
     if (mbedtls_x509_crt_verify_info(text, sizeof text, "", flags) <= 0)
         return tls_fail(why, FM_EDENIED, "TLS handshake", failure);
     for (char *end = text; *end; end++) {

@@ -39,7 +39,8 @@ static bool cert_common_name(const mbedtls_x509_crt *cert, struct tls_name *ret_
 /* The name that goes into logs and chooses a tenant. */
 static bool cert_first_name(const mbedtls_x509_crt *cert, struct tls_name *ret_name)
 {
-    for (const mbedtls_x509_sequence *entry = &cert->subject_alt_names; entry; entry = entry->next) {
+    for (const mbedtls_x509_sequence *entry = &cert->subject_alt_names; entry;
+         entry = entry->next) {
         if (name_from_entry(entry, ret_name))
             return true;
     }
@@ -70,7 +71,8 @@ bool tls_cert_is_allowed(const mbedtls_x509_crt *cert, const char *allowed_names
 
     if (!allowed_names)
         return true;
-    for (const mbedtls_x509_sequence *entry = &cert->subject_alt_names; entry; entry = entry->next) {
+    for (const mbedtls_x509_sequence *entry = &cert->subject_alt_names; entry;
+         entry = entry->next) {
         if (!name_from_entry(entry, &name))
             continue;
         has_alternatives = true;

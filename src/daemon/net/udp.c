@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Datagrams in, in bunches: one recvmmsg takes what has arrived, the handler sees it as one array.
  *
+ * While datagrams come one behind the other, the socket is read by the clock: the kernel's buffer
+ * gathers for a moment, and the loop wakes once for many of them.  The moment ends while that
+ * buffer, at the rate that was just seen, is still mostly empty.
+ *
  * What the kernel had no room for is its counter, which comes with every datagram (SO_RXQ_OVFL) and
  * is asked for when somebody looks (SO_MEMINFO), since after a burst no datagram may follow.
  */
@@ -20,6 +24,12 @@
 #define UDP_BUNCHES_TURN    16u   /* then others on the loop have their turn */
 #define UDP_BUNCHES_CLOSING 4096u /* more than 8 MiB of the smallest datagrams */
 
+#define UDP_WINDOW_NS    UINT64_C(10000000) /* a rate is seen over at least this */
+#define UDP_SPARSE_NS    UINT64_C(2000000)  /* farther apart than this there is nothing to gather */
+#define UDP_GATHER_MIN   UINT64_C(1000000)  /* the platform's timers do not tell less */
+#define UDP_GATHER_MAX   UINT64_C(4000000)
+#define UDP_SKB_OVERHEAD 1024u /* of a datagram in the kernel's buffer, besides doubling it */
+
 union udp_control {
     struct cmsghdr align;
     char bytes[CMSG_SPACE(sizeof(uint32_t))];
@@ -32,6 +42,12 @@ struct net_udp {
     struct net_udp_metrics metrics;
     uint32_t drops_seen; /* the kernel's counter, modulo 2^32 */
     bool paused, closing;
+    bool is_polled;
+    struct platform *platform; /* borrowed */
+    struct pf_timer gather;    /* runs: not polled */
+    uint64_t gather_ns;        /* 0: every datagram as it comes */
+    uint64_t window_ns;        /* begin of what is being counted */
+    uint64_t window_bytes, window_count;
     void (*closed)(void *self);
     void *closed_self;
     uint8_t *memory; /* owned: UDP_BUNCH datagrams */
@@ -90,20 +106,71 @@ static unsigned udp_receive(struct net_udp *udp)
         return 0;
     metric_add(&udp->metrics.datagrams_total, (uint64_t)got);
     metric_add(&udp->metrics.bytes_total, bytes);
+    udp->window_count += (uint64_t)got;
+    udp->window_bytes += 2 * bytes + (uint64_t)got * UDP_SKB_OVERHEAD;
     if (count)
         udp->options.on_datagrams(udp->options.self, udp->datagrams, count);
     return (unsigned)got;
 }
 
-static void udp_on_readable(uv_poll_t *poll, int status, int events)
+static void udp_on_readable(uv_poll_t *poll, int status, int events);
+
+static void udp_poll(struct net_udp *udp, bool on)
 {
-    struct net_udp *udp = (struct net_udp *)poll;
-    (void)status; /* an error of the socket is an answer of recvmmsg */
-    (void)events;
-    for (unsigned i = 0; i < UDP_BUNCHES_TURN && !udp->paused && !udp->closing; i++) {
-        if (udp_receive(udp) < UDP_BUNCH)
+    if (udp->is_polled == on)
+        return;
+    udp->is_polled = on;
+    if (on)
+        (void)uv_poll_start(&udp->poll, UV_READABLE, udp_on_readable); /* cannot fail when open */
+    else
+        (void)uv_poll_stop(&udp->poll);
+}
+
+/* How long the buffer may gather: until a quarter of it is filled, if that takes long enough and
+ * enough comes meanwhile. */
+static void udp_see_rate(struct net_udp *udp)
+{
+    uint64_t now_ns = pf_now_ns(udp->platform), elapsed_ns = now_ns - udp->window_ns;
+    if (elapsed_ns < UDP_WINDOW_NS)
+        return;
+    udp->gather_ns = 0;
+    if (elapsed_ns / UDP_SPARSE_NS <= udp->window_count) {
+        uint64_t room = udp->metrics.buffer_bytes / 2; /* the kernel doubled what it granted */
+        udp->gather_ns = FM_MIN(elapsed_ns * room / udp->window_bytes, UDP_GATHER_MAX);
+    }
+    if (udp->gather_ns < UDP_GATHER_MIN)
+        udp->gather_ns = 0;
+    udp->window_ns = now_ns;
+    udp->window_bytes = udp->window_count = 0;
+}
+
+/* Reads what is there, then waits: for the timer, or for the next datagram. */
+static void udp_read(struct net_udp *udp)
+{
+    unsigned got = UDP_BUNCH, total = 0;
+    for (unsigned i = 0; i < UDP_BUNCHES_TURN && got == UDP_BUNCH; i++) {
+        got = udp_receive(udp);
+        total += got;
+        if (udp->paused || udp->closing)
             return;
     }
+    udp_see_rate(udp);
+    bool gathers = udp->gather_ns && total && got < UDP_BUNCH;
+    udp_poll(udp, !gathers);
+    if (gathers)
+        pf_timer_start(udp->platform, &udp->gather, udp->gather_ns);
+}
+
+static void udp_on_gathered(struct pf_timer *timer)
+{
+    udp_read(FM_CONTAINER(timer, struct net_udp, gather));
+}
+
+static void udp_on_readable(uv_poll_t *poll, int status, int events)
+{
+    (void)status; /* an error of the socket is an answer of recvmmsg */
+    (void)events;
+    udp_read((struct net_udp *)poll);
 }
 
 /* ---- opening ---- */
@@ -204,6 +271,8 @@ int net_udp_open(struct net_udp **ret_udp, struct platform *platform,
         return fm_fail(why, FM_ENOMEM, "no memory for a socket");
     udp->fd = -1;
     udp->options = *options;
+    udp->platform = platform;
+    udp->gather.fire = udp_on_gathered;
     rc = udp_make_slots(udp);
     if (rc < 0)
         rc = fm_fail(why, rc, "no memory for a socket");
@@ -216,7 +285,7 @@ int net_udp_open(struct net_udp **ret_udp, struct platform *platform,
         udp_discard(udp);
         return rc;
     }
-    (void)uv_poll_start(&udp->poll, UV_READABLE, udp_on_readable); /* cannot fail when open */
+    udp_poll(udp, true);
     *ret_udp = udp;
     return FM_OK;
 }
@@ -248,10 +317,8 @@ void net_udp_pause(struct net_udp *udp, bool pause)
     if (udp->closing || udp->paused == pause)
         return;
     udp->paused = pause;
-    if (pause)
-        (void)uv_poll_stop(&udp->poll);
-    else
-        (void)uv_poll_start(&udp->poll, UV_READABLE, udp_on_readable);
+    pf_timer_stop(udp->platform, &udp->gather);
+    udp_poll(udp, !pause);
 }
 
 /* ---- closing ---- */
@@ -272,7 +339,8 @@ void net_udp_close(struct net_udp *udp, void (*closed)(void *self), void *self)
     udp->closing = true;
     udp->closed = closed;
     udp->closed_self = self;
-    (void)uv_poll_stop(&udp->poll);
+    pf_timer_stop(udp->platform, &udp->gather);
+    udp_poll(udp, false);
     /* What has arrived is taken, also if we were pausing: its senders will not send it again. */
     for (unsigned i = 0; i < UDP_BUNCHES_CLOSING && udp_receive(udp) == UDP_BUNCH; i++)
         continue;

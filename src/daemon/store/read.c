@@ -314,7 +314,7 @@ static bool finder_bloom_maybe(struct finder *finder, struct block_entry *entry)
 
 static int finder_read_block(struct finder *finder, struct block_entry *entry, struct fm_buf *otlp)
 {
-    struct block_file *file;
+    struct block_file *file = NULL;
     uint64_t inspected = 0;
     finder->stats->blocks_considered++;
     if (entry->block.meta.bloom_shard_count && !finder_bloom_maybe(finder, entry))

@@ -252,8 +252,29 @@ static inline void builder_begin_list(struct block_builder *builder, struct attr
 {
     builder->pair_count = 0;
     builder->last_key = 0;
+    list->of_span = false;
     fm_buf_reset(&list->shape);
     fm_buf_reset(&list->values);
+}
+
+/* The string that was interned last came as the text of a span's attribute. */
+static bool builder_note_text(struct block_builder *builder, uint32_t key)
+{
+    struct builder_texts *texts = &builder->texts;
+    if (key == STRING_HTTP_METHOD || key == STRING_HTTP_URL)
+        return true; /* they have columns of their own */
+    if (texts->count == texts->cap) {
+        uint32_t cap = texts->cap ? texts->cap + texts->cap / 2 : 64;
+        void *items = pool_realloc(&builder->pool, texts->items, texts->cap * sizeof *texts->items,
+                                   cap * sizeof *texts->items);
+        if (!items)
+            return false;
+        texts->items = items;
+        texts->cap = cap;
+    }
+    texts->items[texts->count++] =
+        (struct builder_text){.string = builder->strings.count - 1, .key = key};
+    return true;
 }
 
 /* Resolves what was queued: texts become numbers, in the order of the attributes. */
@@ -267,11 +288,15 @@ static int builder_settle(struct block_builder *builder, struct attribute_list *
     for (unsigned i = 0; i < count; i++) {
         const struct attribute_pair *pair = &builder->pairs[i];
         unsigned kind = ROW_STRING;
+        uint32_t known = builder->strings.count;
         int rc = pair->is_text
                      ? builder_put_string(builder, &list->values, pair->value, pair->text_hash)
                      : builder_put_value(builder, &list->values, pair->value, &kind);
         if (rc < 0)
             return rc;
+        if (builder->strings.count != known && kind == ROW_STRING && list->of_span &&
+            !builder_note_text(builder, pair->key))
+            return builder->pool.rc;
         uint32_t member = pair->key << ROW_KIND_BITS | kind;
         uint8_t *room = builder_room(&list->shape, sizeof member);
         if (!room)
@@ -666,6 +691,7 @@ static int builder_add_span(struct block_builder *builder, uint32_t group, struc
 {
     struct span_fields span = {.name = FM_SLICE("")};
     builder_begin_list(builder, &builder->list);
+    builder->list.of_span = true;
     fm_buf_reset(&builder->pieces);
     fm_buf_reset(&builder->row);
     int rc = span_read(builder, bytes, &span);
@@ -746,6 +772,7 @@ int block_builder_add(struct block_builder *builder, struct fm_slice otlp, struc
 {
     struct heap_mark mark = heap_mark(&builder->rows);
     uint64_t span_count = builder->span_count;
+    uint32_t text_count = builder->texts.count;
     struct fm_slice rest = otlp;
     struct walk_field field = {0};
     int rc = FM_OK;
@@ -758,6 +785,7 @@ int block_builder_add(struct block_builder *builder, struct fm_slice otlp, struc
 
     heap_rewind(&builder->rows, mark);
     builder->span_count = span_count;
+    builder->texts.count = text_count;
     if (rc == FM_EMALFORMED)
         return fm_fail(why, rc, "spans are not canonical OTLP, near byte %zu", otlp.len - rest.len);
     if (rc == FM_ELIMIT)

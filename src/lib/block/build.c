@@ -74,6 +74,8 @@ struct block_builder *block_builder_free(struct block_builder *builder)
     if (!builder)
         return NULL;
     heap_fini(&builder->rows);
+    pool_release(&builder->pool, builder->texts.items,
+                 builder->texts.cap * sizeof *builder->texts.items);
     intern_fini(&builder->strings);
     intern_fini(&builder->shapes);
     intern_fini(&builder->resources);

@@ -4,6 +4,7 @@
  *   add.c     one walk over OTLP bytes, rows and interned strings come out
  *   sort.c    rows by trace, resource, scope and arrival; repeats dropped
  *   emit.c    columns, group of columns after group of columns
+ *   dictionary.c  the order of the texts of spans
  *   build.c   life of the object, the file around the columns, blooms, meta
  */
 #ifndef BLOCK_BUILDER_H
@@ -33,6 +34,16 @@ enum builder_string {
 struct attribute_list {
     struct fm_buf shape;  /* u32 each: key << 3 | kind */
     struct fm_buf values; /* as in a row */
+    bool of_span;
+};
+
+/* Texts that no one had before they came as the value of a span's attribute. */
+struct builder_text {
+    uint32_t string, key;
+};
+struct builder_texts {
+    struct builder_text *items; /* owned */
+    uint32_t count, cap;
 };
 
 /* An attribute between its reading and the interning of its texts. */
@@ -55,6 +66,7 @@ struct block_builder {
     struct intern groups;    /* u32 resource, u32 scope */
     struct intern traces;    /* 16 bytes */
     struct heap rows;
+    struct builder_texts texts;
     uint64_t span_count;
     uint64_t base_ns; /* start of the first span */
     bool has_base;

@@ -485,6 +485,9 @@ static int emit_group_write(struct emit *emit, const struct emit_group *group, u
     uint32_t row_count = 0;
     uint64_t span_count = 0;
     int rc = emit_columns_new(emit, group);
+    /* A row group among others would get the dictionary of all. */
+    if (rc == FM_OK && group->first == LEAF_SPAN_ATTRIBUTES && count == emit->sorted->trace_count)
+        rc = emit_dictionary_arrange(emit, &emit->columns[LEAF_SPAN_ATTRIBUTES + ATTRIBUTE_STRING]);
     for (uint32_t i = 0; rc == FM_OK && i < count; i++) {
         const struct sorted_trace *trace = &emit->sorted->traces[first + i];
         group->trace(emit, trace);

@@ -87,6 +87,8 @@ enum { LEVEL_RESOURCE = 1, LEVEL_SCOPE = 2, LEVEL_SPAN = 3, LEVEL_PIECE = 4 };
 uint32_t emit_dictionary_add(struct emit *emit, struct emit_column *column, uint32_t string);
 /* Puts what was added into the chunk's dictionary, before its page is cut. */
 void emit_dictionary_flush(struct emit *emit, struct emit_column *column);
+/* Puts the texts of spans in, in the order that compresses best.  Before the first value. */
+FM_MUST int emit_dictionary_arrange(struct emit *emit, struct emit_column *column);
 static inline uint32_t emit_dictionary_index(struct emit *emit, struct emit_column *column,
                                              uint32_t string)
 {

@@ -11,9 +11,12 @@
 
 #include "fermata/bytes.h"
 
-#define HYBRID_ONES       UINT64_C(0x0101010101010101)
-#define HYBRID_NIBBLES    UINT64_C(0x0f0f0f0f0f0f0f0f)
-#define HYBRID_GROUPS_MAX 63u /* of one packed run: its header stays one byte */
+#define HYBRID_ONES           UINT64_C(0x0101010101010101)
+#define HYBRID_NIBBLES        UINT64_C(0x0f0f0f0f0f0f0f0f)
+#define HYBRID_GROUPS_MAX     63u /* of one packed run: its header stays one byte */
+/* Levels of three bits and more cross bytes when they are packed, so that the compressor sees eight
+ * forms of the same thing.  Runs alone, two bytes each, may be a quarter larger and still pay. */
+#define HYBRID_RUNS_WIDTH_MIN 3u
 
 /* Output of one encoding pass into room that is known to suffice. */
 struct hybrid_put {
@@ -121,6 +124,42 @@ static void hybrid_put_tail(struct hybrid_put *put, const uint8_t *levels, uint3
     put->at += put->width;
 }
 
+/* How many runs levels are, each as long as it can be. */
+static uint32_t hybrid_run_count(const uint8_t *levels, uint32_t count, unsigned shift)
+{
+    uint32_t runs = 1, i = 1;
+    for (; count - i >= 8; i += 8) {
+        uint64_t differs = hybrid_word(levels + i, shift) ^ hybrid_word(levels + i - 1, shift);
+        differs = (differs + 127 * HYBRID_ONES) >> 7 & HYBRID_ONES;
+        runs += (uint32_t)(differs * HYBRID_ONES >> 56);
+    }
+    for (; i < count; i++)
+        runs += ((levels[i] ^ levels[i - 1]) >> shift & 15) != 0;
+    return runs;
+}
+
+/* Runs and nothing else. */
+static void hybrid_put_runs(struct hybrid_put *put, const uint8_t *levels, uint32_t count,
+                            unsigned shift)
+{
+    for (uint32_t i = 0, from = 0; i < count; from = i) {
+        uint8_t level = levels[from] >> shift & 15;
+        uint64_t differs = 0;
+        for (; !differs && count - i >= 8; i += 8)
+            differs = hybrid_word(levels + i, shift) ^ level * HYBRID_ONES;
+        if (differs)
+            i += ((uint32_t)__builtin_ctzll(differs) >> 3) - 8;
+        while (!differs && i < count && (levels[i] >> shift & 15) == level)
+            i++;
+        if (FM_LIKELY(i - from < 64)) {
+            *put->at++ = (uint8_t)((i - from) << 1);
+            *put->at++ = level;
+        } else {
+            hybrid_put_run(put, i - from, level);
+        }
+    }
+}
+
 void pq_hybrid_put_levels(struct fm_buf *buf, const uint8_t *levels, uint32_t count, unsigned shift,
                           unsigned width)
 {
@@ -129,6 +168,12 @@ void pq_hybrid_put_levels(struct fm_buf *buf, const uint8_t *levels, uint32_t co
     if (!room)
         return;
     hybrid_put_init(&put, room, width);
+    if (width >= HYBRID_RUNS_WIDTH_MIN && count &&
+        (uint64_t)hybrid_run_count(levels, count, shift) * 64 <= (uint64_t)count * width * 5) {
+        hybrid_put_runs(&put, levels, count, shift);
+        buf->len += (size_t)(put.at - room);
+        return;
+    }
     uint32_t i = 0;
     while (count - i >= 8) {
         uint64_t word = hybrid_word(levels + i, shift);
@@ -339,6 +384,16 @@ int pq_hybrid_levels(struct fm_slice input, unsigned width, uint8_t *target, uin
     FM_ASSERT(width <= 8);
     for (uint32_t done = 0; done < count;) {
         struct hybrid_run run;
+        /* Most runs are short: two bytes, and what fits into two stores. */
+        if (width && count - done >= 16 && input.len >= 2 && input.ptr[0] <= 32 &&
+            !(input.ptr[0] & 1) && input.ptr[0] && !(input.ptr[1] >> width)) {
+            uint64_t word = input.ptr[1] * HYBRID_ONES;
+            fm_store_le64(target + done, word);
+            fm_store_le64(target + done + 8, word);
+            done += input.ptr[0] >> 1;
+            input = fm_slice(input.ptr + 2, input.len - 2);
+            continue;
+        }
         int rc = hybrid_next(&input, width, count - done, &run);
         if (rc < 0)
             return rc;

@@ -56,6 +56,27 @@ static int seek_next(struct fm_slice *input, unsigned width, uint32_t left,
     return FM_OK;
 }
 
+/* Passes runs of two bytes, which most are where lists are short, as long as no more than left
+ * values and equal_max levels are passed.  Returns how many values, adds the levels to *equal. */
+static uint32_t seek_short_runs(struct fm_slice *input, unsigned width, uint32_t left,
+                                uint8_t level, uint32_t equal_max, uint32_t *equal)
+{
+    const uint8_t *ptr = input->ptr, *end = ptr + (input->len & ~(size_t)1);
+    uint32_t passed = 0, found = 0;
+    for (; ptr != end; ptr += 2) {
+        unsigned count = ptr[0] >> 1, value = ptr[1];
+        unsigned added = value == level ? count : 0;
+        if (ptr[0] & 129 || !count || value >> width || count > left - passed ||
+            added > equal_max - found)
+            break;
+        passed += count;
+        found += added;
+    }
+    *input = fm_slice(ptr, input->len - (size_t)(ptr - input->ptr));
+    *equal += found;
+    return passed;
+}
+
 static inline uint64_t seek_load(struct fm_slice bytes, size_t at)
 {
     if (FM_LIKELY(at <= bytes.len && bytes.len - at >= 8))
@@ -182,6 +203,10 @@ int pq_seek_row(struct fm_slice rep, unsigned width, uint32_t count, uint32_t ro
                 run.packed ? seek_nth_packed(&lanes, run.groups, 1, 0) == 0 : run.value == 0;
         found.row_count += rows;
         done += run.count;
+        uint32_t most = found.row_count <= row       ? row - found.row_count
+                        : found.row_count == row + 1 ? 0
+                                                     : UINT32_MAX;
+        done += seek_short_runs(&rep, width, count - done, 0, most, &found.row_count);
     }
     if (rep.len)
         return FM_EMALFORMED;
@@ -210,9 +235,12 @@ static uint32_t seek_unpack(struct fm_slice groups, unsigned width, uint32_t at)
 int pq_seek_levels(struct fm_slice input, unsigned width, uint32_t count, uint32_t begin,
                    uint32_t end, uint8_t *target)
 {
+    uint32_t any = 0;
     for (uint32_t done = 0; done < end;) {
         struct seek_run run;
         uint32_t from, to;
+        if (done < begin)
+            done += seek_short_runs(&input, width, begin - done, 0, UINT32_MAX, &any);
         int rc = seek_next(&input, width, count - done, &run);
         if (rc < 0)
             return rc;
@@ -231,6 +259,9 @@ int pq_seek_count(struct fm_slice input, unsigned width, uint32_t count, uint8_t
     uint32_t equal = 0;
     for (uint32_t done = 0; done < end;) {
         struct seek_run run;
+        done += seek_short_runs(&input, width, end - done, level, UINT32_MAX, &equal);
+        if (done == end)
+            break;
         int rc = seek_next(&input, width, count - done, &run);
         if (rc < 0)
             return rc;

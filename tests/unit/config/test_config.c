@@ -257,8 +257,8 @@ static void test_listeners(void **state)
          "    2 | endpoint = 127.0.0.1:4318\n"
          "      |            ^^^^^^^^^^^^^^\n"},
         {"[receiver.zipkin]\nendpoint = 127.0.0.1:14268\n",
-         "f:2:12: error: [receiver.jaeger_thrift_http] and [receiver.zipkin] have the same endpoint "
-         "\"127.0.0.1:14268\"\n"
+         "f:2:12: error: [receiver.jaeger_thrift_http] and [receiver.zipkin] have the same "
+         "endpoint \"127.0.0.1:14268\"\n"
          "    2 | endpoint = 127.0.0.1:14268\n"
          "      |            ^^^^^^^^^^^^^^^\n"},
         {"[receiver.jaeger_thrift_binary]\nendpoint = 127.0.0.1:6831\n",
@@ -304,8 +304,8 @@ static void test_identity(void **state)
          "      |                      ^^^^\n"
          "      | use endpoint = unix:PATH, or take unix_allowed_users away\n"},
         {"[receiver.jaeger_thrift_compact]\nendpoint = 0.0.0.0:6831\n",
-         "f:2:12: error: others can reach \"0.0.0.0:6831\" of [receiver.jaeger_thrift_compact], and "
-         "datagrams do not say who sent them\n"
+         "f:2:12: error: others can reach \"0.0.0.0:6831\" of [receiver.jaeger_thrift_compact], "
+         "and datagrams do not say who sent them\n"
          "    2 | endpoint = 0.0.0.0:6831\n"
          "      |            ^^^^^^^^^^^^\n"
          "      | write auth = none in [receiver.jaeger_thrift_compact] to allow everybody\n"},

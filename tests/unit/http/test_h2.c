@@ -384,6 +384,33 @@ static void test_early_answer_ends_the_upload_in_peace(void **state)
     pair_fini(&pair);
 }
 
+static void test_unsent_bytes_and_retiring(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_init(&pair, 65535);
+    const nghttp2_settings_entry closed = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0};
+    nghttp2_submit_settings(pair.client, 0, &closed, 1);
+    int32_t first = pair_request(&pair, "/big", 0), second = pair_request(&pair, "/big", 0);
+    pair_run(&pair);
+    assert_int_equal(h2_unsent_bytes(pair.server), 2 * 300000);
+    nghttp2_submit_rst_stream(pair.client, 0, first, NGHTTP2_CANCEL);
+    h2_retire(pair.server);
+    pair_run(&pair);
+    assert_int_equal(h2_unsent_bytes(pair.server), 300000);
+    assert_true(pair.goaway); /* the notice; what was begun goes on */
+    assert_int_equal(pair.goaway_error, NGHTTP2_NO_ERROR);
+    assert_false(h2_is_idle(pair.server));
+    nghttp2_submit_rst_stream(pair.client, 0, second, NGHTTP2_CANCEL);
+    pair_run(&pair);
+    assert_int_equal(h2_unsent_bytes(pair.server), 0);
+    h2_shutdown(pair.server);
+    pair_run(&pair);
+    assert_true(h2_is_idle(pair.server));
+    assert_int_equal(h2_heads_refused(pair.server), 0);
+    pair_fini(&pair);
+}
+
 static void test_shutdown_lets_streams_finish(void **state)
 {
     (void)state;
@@ -635,6 +662,7 @@ int main(void)
         cmocka_unit_test(test_many_requests_with_pings_are_no_flood),
         cmocka_unit_test(test_window_comes_back_when_consumed),
         cmocka_unit_test(test_early_answer_ends_the_upload_in_peace),
+        cmocka_unit_test(test_unsent_bytes_and_retiring),
         cmocka_unit_test(test_shutdown_lets_streams_finish),
         cmocka_unit_test(test_forbidden_headers_reset_the_stream),
         cmocka_unit_test(test_large_head_is_431),

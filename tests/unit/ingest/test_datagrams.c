@@ -240,7 +240,7 @@ static void test_what_was_read_is_stored_before_the_end(void **state)
     (void)state;
     struct world world = {0};
     world_open(&world, FM_MIB(64), 0, "");
-    world_send(&world, fm_buf_slice(&world.sample), 100); /* the first bunch is under way */
+    world_send(&world, fm_buf_slice(&world.sample), 100); /* they are in a batch yet */
     ingest_stop(world.ingest);
     store_close(world.store, world_on_closed, &world);
     world_run(&world);
