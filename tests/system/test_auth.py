@@ -14,11 +14,11 @@ import time
 import unittest
 
 from harness import DaemonTest, free_port, http_request, wait_for
+from test_otlp_grpc import Call, framed
 from test_otlp_http import A1
 
 FIXTURES = pathlib.Path(__file__).resolve().parents[1] / "golden" / "tls"
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
-EXPORT = "opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 # "alice" has the password "wonderland": bcrypt, cost 5.
 ALICE_LINE = "alice:$2b$05$abcdefghijklmnopqrstuuA0vov2GDneHB3.8.cv9UF9g.RdvScIW"
@@ -123,28 +123,37 @@ class AuthTest(DaemonTest):
             self.assertIn(b" 401 ", peer.recv(4096))  # two credentials are none
         node.stop()
 
-    def grpc(self, node, headers=()):
-        body = self.directory / "grpc.bin"
-        body.write_bytes(b"\0" + len(A1).to_bytes(4, "big") + A1)
-        more = [item for header in headers for item in ("-H", header)]
-        return subprocess.run(
-            ["curl", "-sS", "--http2-prior-knowledge", "-D", "-", "-o", "/dev/null", "-H", "TE: trailers",
-             "-H", "Content-Type: application/grpc", *more, "--data-binary", f"@{body}",
-             f"http://localhost:{node.ports['grpc']}/{EXPORT}"], capture_output=True, text=True, timeout=20).stdout
+    def grpc(self, node, headers=None):
+        """The status of one export; also when the answer came before all of it was sent."""
+        more = [(name.lower(), value) for name, value in (headers or {}).items()]
+        return Call(node.ports["grpc"], headers=more).send(framed(A1), end=True).finish()[0]
 
     def test_grpc(self):
         node = self.daemon({"receiver.otlp_grpc.htpasswd_file": self.users(),
                             "receiver.otlp_grpc.bearer_tokens_file": self.tokens()}).start()
         refused = self.grpc(node)
-        self.assertIn("HTTP/2 200", refused)
-        self.assertIn("grpc-status: 16", refused)
-        self.assertIn("application/grpc", refused)
-        good = base64.b64encode(b"alice:wonderland").decode()
-        self.assertIn("grpc-status: 0", self.grpc(node, [f"authorization: Basic {good}"]))
-        self.assertIn("grpc-status: 0", self.grpc(node, [f"authorization: Basic {good}"]))
-        self.assertIn("grpc-status: 0", self.grpc(node, [f"authorization: Bearer {TOKEN}"]))
-        self.assertIn("grpc-status: 16", self.grpc(node, ["authorization: Basic YWxpY2U6eA=="]))
-        self.assertIn("grpc-status: 16", self.grpc(node, ["authorization: Bearer x"]))
+        self.assertEqual((refused[":status"], refused["grpc-status"]), ("200", "16"))
+        self.assertEqual(refused["content-type"], "application/grpc")
+        for headers, status in ((basic("alice", "wonderland"), "0"), (basic("alice", "wonderland"), "0"),
+                                (bearer(TOKEN), "0"), (basic("alice", "x"), "16"), (bearer("x"), "16")):
+            self.assertEqual(self.grpc(node, headers)["grpc-status"], status)
+        node.stop()
+
+    def test_http2(self):
+        """Clients that send first and listen afterwards are told when they have sent."""
+        node = self.daemon({f"{self.section}.htpasswd_file": self.users()}).start()
+        body = self.directory / "body"
+        for size in (len(A1), 40000, 3000000):
+            body.write_bytes(A1 if size == len(A1) else b"x" * size)
+            for i in range(15):
+                done = subprocess.run(
+                    ["curl", "-sS", "--http2-prior-knowledge", "-o", "/dev/null", "-w", "%{http_code}", "-H",
+                     "Content-Type: application/x-protobuf", "-H", "Authorization: " +
+                     basic("alice", f"{i % 5}")["Authorization"], "--data-binary", f"@{body}",
+                     f"http://127.0.0.1:{node.ports['http']}/v1/traces"], capture_output=True, text=True, timeout=20)
+                if size <= 40000:
+                    self.assertEqual((done.stdout, done.returncode), ("401", 0), done.stderr)
+        self.assertEqual(self.post(node, basic("alice", "wonderland"))[0], 200)
         node.stop()
 
     def test_requests_that_wait_for_a_hash(self):

@@ -84,12 +84,22 @@ static void conn_h2_refuse(struct net_request *request)
     conn_h2_respond(request, &response);
 }
 
+/* gRPC's clients expect to be answered at any time.  Others may take an answer in the middle of
+ * their sending for a failure, so that small bodies are read and dropped first. */
+static void conn_h2_refuse_in_time(struct net_request *request)
+{
+    uint64_t bytes = FM_MAX(request->body_bytes, request_length(request));
+
+    if (request->is_grpc || request->ended || bytes > NET_DISCARD_H2_BYTES_MAX)
+        conn_h2_refuse(request);
+}
+
 static void conn_h2_begin_body(struct net_request *request)
 {
     if (request->refusal == REFUSED_NOT)
         request_expect(request, request_length(request)); /* notes a refusal in the request */
     if (request->refusal != REFUSED_NOT)
-        conn_h2_refuse(request);
+        conn_h2_refuse_in_time(request);
 }
 
 static void conn_h2_on_head(void *self, struct h2_stream *stream, struct fm_slice method,
@@ -154,7 +164,7 @@ static void conn_h2_on_data(void *self, struct h2_stream *stream, struct fm_slic
         (void)request_room(request, conn->body_hint);
     request_append(request, data);
     if (request->refusal != REFUSED_NOT)
-        conn_h2_refuse(request);
+        conn_h2_refuse_in_time(request);
 }
 
 static void conn_h2_on_end(void *self, struct h2_stream *stream)
@@ -166,8 +176,11 @@ static void conn_h2_on_end(void *self, struct h2_stream *stream)
         return;
     if (request->body.len)
         conn->body_hint = FM_MIN(request->body.len, NET_BODY_HINT_MAX);
-    if (request->judging) {
-        request->ended = true;
+    request->ended = true;
+    if (request->judging)
+        return;
+    if (request->refusal != REFUSED_NOT) {
+        conn_h2_refuse(request);
         return;
     }
     request->complete = true;
@@ -329,10 +342,13 @@ void conn_h2_check_time(struct conn *conn, uint64_t now_ns)
             continue;
         bool late = request->answered ? conn_h2_answer_is_late(request, now_ns)
                                       : request_is_slow(request, now_ns);
-        if (late) {
+        if (!late)
+            continue;
+        if (!request->answered && request->refusal != REFUSED_NOT)
+            conn_h2_refuse(request);
+        else
             h2_stream_reset(request->stream, H2_CANCEL);
-            reset = true;
-        }
+        reset = true;
     }
     if (reset) {
         conn_count_refusal(conn, NET_REFUSED_TIMEOUT);

@@ -13,21 +13,22 @@
 #include "peers.h"
 #include "tls.h"
 
-#define NET_SCRATCH_BYTES       FM_KIB(64)  /* one read from a socket */
-#define NET_OUTPUT_BYTES_MAX    FM_KIB(256) /* unsent answers before we stop reading the peer */
-#define NET_DISCARD_BYTES_MAX   FM_MIB(1)   /* a refused body that is read to keep the connection */
-#define NET_BODY_HINT_MAX       FM_KIB(512)
-#define NET_SECOND_NS           UINT64_C(1000000000)
-#define NET_RATE_BYTES_PER_S    1024u /* slowest body, after the grace */
-#define NET_RATE_GRACE_NS       (10 * NET_SECOND_NS)
-#define NET_ANSWER_TIMEOUTS     10u /* HTTP/2: body timeouts for a whole answer */
-#define NET_LINGER_NS           (2 * NET_SECOND_NS)
-#define NET_HANDSHAKE_NS        (10 * NET_SECOND_NS)
-#define NET_HANDSHAKES_MAX      64u
-#define NET_HANDSHAKES_PER_PEER 32u
-#define NET_ANSWERS_BYTES_MAX   FM_MIB(1) /* HTTP/2: unsent answers before more requests begin */
-#define NET_RETIRE_NS           NET_SECOND_NS /* between the two words of a GOAWAY */
-#define NET_SPARE_REQUESTS_MAX  64u
+#define NET_SCRATCH_BYTES        FM_KIB(64)  /* one read from a socket */
+#define NET_OUTPUT_BYTES_MAX     FM_KIB(256) /* unsent answers before we stop reading the peer */
+#define NET_DISCARD_BYTES_MAX    FM_MIB(1) /* a refused body that is read to keep the connection */
+#define NET_DISCARD_H2_BYTES_MAX FM_KIB(64)
+#define NET_BODY_HINT_MAX        FM_KIB(512)
+#define NET_SECOND_NS            UINT64_C(1000000000)
+#define NET_RATE_BYTES_PER_S     1024u /* slowest body, after the grace */
+#define NET_RATE_GRACE_NS        (10 * NET_SECOND_NS)
+#define NET_ANSWER_TIMEOUTS      10u /* HTTP/2: body timeouts for a whole answer */
+#define NET_LINGER_NS            (2 * NET_SECOND_NS)
+#define NET_HANDSHAKE_NS         (10 * NET_SECOND_NS)
+#define NET_HANDSHAKES_MAX       64u
+#define NET_HANDSHAKES_PER_PEER  32u
+#define NET_ANSWERS_BYTES_MAX    FM_MIB(1) /* HTTP/2: unsent answers before more requests begin */
+#define NET_RETIRE_NS            NET_SECOND_NS /* between the two words of a GOAWAY */
+#define NET_SPARE_REQUESTS_MAX   64u
 
 union net_socket {
     uv_handle_t handle;
@@ -65,7 +66,7 @@ struct net_request {
     enum net_refusal refusal;
     bool is_grpc;
     bool judging;   /* waits for a verdict; nothing is done for it until then */
-    bool ended;     /* HTTP/2: all of it arrived while it was judged */
+    bool ended;     /* HTTP/2: all of it arrived */
     bool has_head;  /* the head arrived, the answer is not given */
     bool complete;  /* waits for delivery */
     bool delivered; /* the handler has it */

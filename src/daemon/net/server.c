@@ -155,7 +155,8 @@ static int copy_text(const char **ret_text, const char *text)
 /* Every text of the options, so that all are copied and all are freed. */
 #define SERVER_TEXTS(X)                                                                            \
     X(name)                                                                                        \
-    X(endpoint) X(tls_cert_file) X(tls_key_file) X(tls_client_ca_file) X(tls_client_allowed_names) \
+    X(endpoint)                                                                                    \
+    X(tls_cert_file) X(tls_key_file) X(tls_client_ca_file) X(tls_client_allowed_names)             \
         X(htpasswd_file) X(bearer_tokens_file) X(unix_mode) X(unix_allowed_users)
 
 static int net_server_copy_options(struct net_server *server,

@@ -22,7 +22,6 @@
 #define H2_HEADER_OVERHEAD_BYTES 32u  /* RFC 9113 6.5.2: what a field counts beyond its text */
 #define H2_CONTINUATIONS_MAX     16u  /* nghttp2 also counts each split of a frame head */
 #define H2_FEED_BYTES            FM_KIB(16)  /* look at the glitch budget at least this often */
-#define H2_IGNORED_BYTES_MAX     FM_KIB(256) /* then its stream is reset */
 #define H2_DRAIN_BYTES           FM_KIB(256) /* per call; the caller writes and comes again */
 
 struct h2_stream {
@@ -30,7 +29,6 @@ struct h2_stream {
     struct h2_stream *next, *prev;
     int32_t id;
     bool visible, head_too_large, answered;
-    size_t ignored_bytes; /* of a request that was answered before it was complete */
     void *user;
     size_t unconsumed_bytes; /* received and not yet given back to the window */
     uint8_t *answer;         /* owned: body, then the trailers' text */
@@ -318,13 +316,6 @@ static int h2_on_data(nghttp2_session *session, uint8_t flags, int32_t id, const
         (void)nghttp2_session_consume(session, id, len);
         return 0;
     }
-    /* Small rests are read and dropped: some clients take the reset for a failure of the answer. */
-    if (stream->ignored_bytes <= H2_IGNORED_BYTES_MAX &&
-        nghttp2_session_get_stream_local_close(session, id) == 1) {
-        stream->ignored_bytes += len;
-        if (stream->ignored_bytes > H2_IGNORED_BYTES_MAX)
-            (void)nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
-    }
     stream->unconsumed_bytes += len;
     h2->callbacks.on_data(h2->self, stream, fm_slice(data, len));
     return 0;
@@ -371,9 +362,9 @@ static int h2_on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame
     default:
         return 0;
     }
-    struct h2_stream *stream = h2_find(session, id);
-    if (stream && !stream->visible && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) &&
-        nghttp2_session_get_stream_remote_close(session, id) == 0) /* nobody watches its time */
+    /* Answered before the request was complete: the rest of it is not wanted, and that is all. */
+    if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) &&
+        nghttp2_session_get_stream_remote_close(session, id) == 0)
         (void)nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
     return 0;
 }

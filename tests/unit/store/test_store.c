@@ -356,6 +356,38 @@ static void test_pending_is_bounded(void **state)
     assert_ok(f->rc);
 }
 
+/* What waits when somebody else comes is not written first, only a share of it. */
+static void test_a_flood_is_felt_by_its_tenant(void **state)
+{
+    struct fixture *f = *state;
+    struct store_read_stats stats;
+    fixture_close(f);
+    f->options.pending_bytes_max = FM_MIB(16);
+    fixture_open(f);
+    send(f, 1000);
+    send_sized(f, "quiet", 2000, 20);
+    run(f, FM_NS_PER_S);
+    f->answered = 0;
+    for (uint32_t i = 0; i < 100; i++)
+        send_sized(f, TENANT, i, 20000);
+    send_sized(f, "quiet", 2001, 20);
+    while (!count_spans(f, "quiet", 2001, &stats))
+        assert_true(sim_step(f->sim));
+    assert_true(f->answered < 20);
+    run(f, 10 * FM_NS_PER_S);
+    assert_int_equal(f->answered, 101);
+    for (uint32_t i = 0; i < 100; i++)
+        send_sized(f, i % 2 ? TENANT : "quiet", i, 20000);
+    fixture_close(f); /* writes all that waits */
+    assert_int_equal(f->answered, 201);
+    assert_ok(f->rc);
+    fixture_open(f);
+    for (uint32_t i = 0; i < 100; i++) {
+        assert_int_equal(spans_of(f, i), 1 + i % 2);
+        assert_int_equal(count_spans(f, "quiet", i, &stats), 1 - i % 2);
+    }
+}
+
 static void test_record_larger_than_a_segment(void **state)
 {
     struct fixture *f = *state;
@@ -773,6 +805,7 @@ int main(void)
         STORE_TEST(test_snapshot_outlives_the_cut),
         STORE_TEST(test_cut_by_age_and_by_size),
         STORE_TEST(test_pending_is_bounded),
+        STORE_TEST(test_a_flood_is_felt_by_its_tenant),
         STORE_TEST(test_record_larger_than_a_segment),
         STORE_TEST(test_one_failed_sync),
         STORE_TEST(test_failing_disk_and_recovery),
