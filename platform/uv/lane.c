@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 int uv_outlet_init(struct uv_outlet *outlet, void (*wake)(struct uv_outlet *outlet))
 {
@@ -61,6 +62,8 @@ static void *uv_lane_thread(void *self)
     struct uv_lane *lane = self;
     struct pf_job *job;
 
+    if (lane->niceness)
+        (void)!nice(lane->niceness); /* of this thread alone, on Linux; it works without, too */
     while ((job = uv_lane_next(lane))) {
         job->work(job);
         uv_outlet_put(lane->outlet, job);
@@ -85,12 +88,12 @@ static int uv_lane_start_thread(struct uv_lane *lane, const char *name)
 }
 
 int uv_lane_init(struct uv_lane *lane, struct uv_outlet *outlet, const char *name,
-                 unsigned thread_count)
+                 unsigned thread_count, int niceness)
 {
     sigset_t all, before;
     int rc = FM_OK;
 
-    *lane = (struct uv_lane){.outlet = outlet};
+    *lane = (struct uv_lane){.outlet = outlet, .niceness = niceness};
     fm_list_init(&lane->queue);
     if (pthread_mutex_init(&lane->lock, NULL))
         return FM_ENOMEM;

@@ -31,10 +31,11 @@ struct uv_lane {
     struct uv_outlet *outlet;
     pthread_t *threads; /* owned */
     unsigned thread_count;
+    int niceness; /* added to the process's */
 };
 /* name: of the threads, at most 11 characters.  After a failure uv_lane_fini is still due. */
 FM_MUST int uv_lane_init(struct uv_lane *lane, struct uv_outlet *outlet, const char *name,
-                         unsigned thread_count);
+                         unsigned thread_count, int niceness);
 void uv_lane_submit(struct uv_lane *lane, struct pf_job *job);
 void uv_lane_fini(struct uv_lane *lane); /* joins; the queue is empty by now */
 

@@ -100,7 +100,8 @@ struct tenant {
     size_t covered_count, covered_capacity;
     struct block_entry **blocks; /* owned array; by first LSN */
     size_t block_count, block_capacity;
-    uint32_t cut_failures; /* in a row */
+    uint64_t group_number, group_bytes; /* what the log chose of it last, and for which group */
+    uint32_t cut_failures;              /* in a row */
     uint64_t cut_after_ns; /* not before */
 };
 
@@ -137,6 +138,7 @@ static inline struct fm_slice append_payload(const struct store_append *append)
 struct log_item {
     struct store_append *append; /* borrowed until done */
     struct tenant *tenant;
+    bool is_chosen; /* for the next group */
 };
 
 struct log_group {          /* appends that are acknowledged together */
@@ -196,6 +198,9 @@ struct log {
     struct log_writer writer;
     uint64_t pending_bytes;
     uint64_t submitted_ns;
+    const struct tenant *last_tenant; /* who appended last; to compare, not to look at */
+    uint64_t mixed_ns;                /* when it last changed; 0: never */
+    uint64_t group_number;
     unsigned handed_count; /* ready segments in the writer's hands */
     uint64_t durable_lsn;  /* records below it may be cut */
     uint64_t last_lsn;     /* of the newest record in the head */

@@ -10,6 +10,10 @@
  * Suspended in WRITING and CLOSING (resumed by log_on_written), FAILED (keep's probe, log_recover).
  * While one group is written the next one fills; so one sync acknowledges everybody who came
  * during the one before it.  Appends are answered after the next group is on its way.
+ *
+ * A group takes all that waits, however much that is: it costs least.  But whoever comes meanwhile
+ * waits for all of it; so while several tenants append, a group takes a share of each, and more
+ * only while it is small.  A flood of one is then felt by that one.
  */
 #include "internal.h"
 
@@ -25,6 +29,10 @@ static const struct fm_sm_rule log_rules[] = {
 
 /* Bigger buffers are given back once they are empty. */
 #define LOG_IDLE_BUFFER_BYTES FM_MIB(1)
+
+#define LOG_MIXED_NS    (10 * FM_NS_PER_S) /* SDKs send every five seconds */
+#define LOG_SHARE_BYTES FM_KIB(64)         /* of a tenant, or one append */
+#define LOG_FAIR_BYTES  FM_KIB(256)        /* compressed and written in under a millisecond */
 
 static void log_on_written(struct pf_job *job);
 static void log_on_refuse(struct pf_timer *timer);
@@ -125,34 +133,59 @@ static void log_on_refuse(struct pf_timer *timer)
     store_finish_close(store);
 }
 
-static int log_group_add(struct log_group *group, struct store_append *append,
-                         struct tenant *tenant)
+static int log_group_reserve(struct log_group *group, size_t count, size_t key_count)
 {
-    if (group->count == group->capacity) {
-        size_t capacity = group->capacity ? group->capacity * 2 : 32;
+    if (count > group->capacity) {
+        size_t capacity = FM_MAX(count, FM_MAX(group->capacity * 2, 32u));
         struct log_item *grown = realloc(group->items, capacity * sizeof *grown);
         if (!grown)
             return FM_ENOMEM;
         group->items = grown;
         group->capacity = capacity;
     }
-    size_t needed = group->key_count + append->trace_key_count;
-    if (needed > group->key_capacity) {
-        size_t capacity = FM_MAX(needed, group->key_capacity * 2);
+    if (key_count > group->key_capacity) {
+        size_t capacity = FM_MAX(key_count, group->key_capacity * 2);
         uint64_t *grown = realloc(group->keys, capacity * sizeof *grown);
         if (!grown)
             return FM_ENOMEM;
         group->keys = grown;
         group->key_capacity = capacity;
     }
-    if (append->trace_key_count)
-        memcpy(group->keys + group->key_count, append->trace_keys,
-               append->trace_key_count * sizeof *group->keys);
-    group->key_count = needed;
-    group->bytes += append_payload(append).len;
-    group->items[group->count++] = (struct log_item){append, tenant};
-    append->rc = FM_OK;
     return FM_OK;
+}
+
+/* Into what was reserved; keys may lie further on in the group's own. */
+static void log_group_put(struct log_group *group, struct log_item item, const uint64_t *keys)
+{
+    size_t count = item.append->trace_key_count;
+    if (count)
+        memmove(group->keys + group->key_count, keys, count * sizeof *keys);
+    group->key_count += count;
+    group->bytes += append_payload(item.append).len;
+    group->items[group->count++] = item;
+}
+
+static int log_group_add(struct log_group *group, struct store_append *append,
+                         struct tenant *tenant)
+{
+    int rc =
+        log_group_reserve(group, group->count + 1, group->key_count + append->trace_key_count);
+    if (rc < 0)
+        return rc;
+    append->rc = FM_OK;
+    log_group_put(group, (struct log_item){.append = append, .tenant = tenant},
+                  append->trace_keys);
+    return FM_OK;
+}
+
+static void log_note_tenant(struct store *store, const struct tenant *tenant)
+{
+    struct log *log = &store->log;
+    if (log->last_tenant == tenant)
+        return;
+    if (log->last_tenant)
+        log->mixed_ns = pf_now_ns(store->platform);
+    log->last_tenant = tenant;
 }
 
 /* Whether there is room for one more; the order is from hopeless to soon over. */
@@ -200,6 +233,7 @@ void store_append(struct store *store, struct store_append *append)
         return;
     }
     store->log.pending_bytes += append_payload(append).len;
+    log_note_tenant(store, tenant);
     log_step(store);
 }
 
@@ -212,14 +246,69 @@ static bool log_has_work(const struct store *store)
     return log->filling->count || (has_unsynced && (log->wants_sync || log->writer.must_rewrite));
 }
 
+/* Everybody's first append, or as many as make a share; then in order of arrival. */
+static void log_choose(struct log *log)
+{
+    struct log_group *group = log->filling;
+    uint64_t bytes = 0, number = ++log->group_number;
+    for (size_t i = 0; i < group->count; i++) {
+        struct log_item *item = &group->items[i];
+        struct tenant *tenant = item->tenant;
+        size_t len = append_payload(item->append).len;
+        if (tenant->group_number != number)
+            tenant->group_bytes = 0;
+        item->is_chosen =
+            tenant->group_number != number || tenant->group_bytes + len <= LOG_SHARE_BYTES;
+        tenant->group_number = number;
+        if (item->is_chosen) {
+            tenant->group_bytes += len;
+            bytes += len;
+        }
+    }
+    for (size_t i = 0; i < group->count; i++) {
+        struct log_item *item = &group->items[i];
+        size_t len = append_payload(item->append).len;
+        if (item->is_chosen || bytes + len > LOG_FAIR_BYTES)
+            continue;
+        item->is_chosen = true;
+        bytes += len;
+    }
+}
+
+/* Moves a part of what waits to the group that is written next; false: it takes everything. */
+static bool log_take_part(struct store *store)
+{
+    struct log *log = &store->log;
+    struct log_group *from = log->filling, *target = log->writing;
+    uint64_t now_ns = pf_now_ns(store->platform);
+    bool is_mixed = log->mixed_ns && now_ns - log->mixed_ns < LOG_MIXED_NS;
+    if (!is_mixed || from->bytes <= LOG_FAIR_BYTES || store->is_closing)
+        return false;
+    if (log_group_reserve(target, from->count, from->key_count) < 0)
+        return false;
+    log_choose(log);
+    struct log_group all = *from;
+    const uint64_t *keys = all.keys;
+    from->count = from->key_count = 0;
+    from->bytes = 0;
+    for (size_t i = 0; i < all.count; i++) {
+        struct log_item item = all.items[i];
+        log_group_put(item.is_chosen ? target : from, item, keys);
+        keys += item.append->trace_key_count;
+    }
+    return true;
+}
+
 static void log_submit(struct store *store)
 {
     struct log *log = &store->log;
     struct log_writer *writer = &log->writer;
-    struct log_group *group = log->filling;
-    log->filling = log->writing;
-    log->writing = group;
-    writer->group = group;
+    if (!log_take_part(store)) {
+        struct log_group *group = log->filling;
+        log->filling = log->writing;
+        log->writing = group;
+    }
+    writer->group = log->writing;
     while (!fm_list_empty(&store->spares) && writer->fresh_count < FM_COUNT(writer->fresh)) {
         struct segment *segment = FM_CONTAINER(store->spares.next, struct segment, link);
         fm_list_remove(&segment->link);

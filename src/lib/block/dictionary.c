@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The order of the dictionary of span texts, which is a sixteenth of a block.
+/* The order of the dictionary of span texts, which, as it comes, is a sixteenth of a block.
  *
  * Texts of one key look alike, and in the order of their bytes each repeats much of the one before:
  * that compresses to three fifths of what the order of arrival does.  Keys with few texts go first,

@@ -442,7 +442,6 @@ static enum emit_effort emit_effort_of(unsigned leaf)
     case LEAF_RESOURCE_ATTRIBUTES + ATTRIBUTE_STRING:
         return EFFORT_FULL;
     case LEAF_SPAN_ATTRIBUTES + ATTRIBUTE_STRING:
-    case LEAF_SPAN_ATTRIBUTES + ATTRIBUTE_INT:
         return EFFORT_HALF;
     default:
         return EFFORT_LEAST;

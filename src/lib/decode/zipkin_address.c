@@ -2,18 +2,21 @@
 /* Addresses: text in whatever form to bytes, bytes to the canonical text (RFC 5952). */
 #include "zipkin_batch.h"
 
-#include <stdio.h>
-
-static bool parse_ipv4(struct fm_slice text, uint8_t bytes[4])
+/* ret_is_canonical: as we would print it. */
+static bool parse_ipv4(struct fm_slice text, uint8_t bytes[4], bool *ret_is_canonical)
 {
     size_t at = 0;
+    *ret_is_canonical = true;
     for (unsigned part = 0; part < 4; part++) {
         unsigned value = 0, digits = 0;
+        bool begins_with_zero = at < text.len && text.ptr[at] == '0';
         for (; at < text.len && text.ptr[at] >= '0' && text.ptr[at] <= '9' && digits < 4; digits++)
             value = value * 10 + (text.ptr[at++] - '0');
-        if (digits == 0 || value > 255 || (part < 3 && (at == text.len || text.ptr[at++] != '.')))
+        if (digits == 0 || digits > 3 || value > 255 ||
+            (part < 3 && (at == text.len || text.ptr[at++] != '.')))
             return false;
         bytes[part] = (uint8_t)value;
+        *ret_is_canonical &= digits == 1 || !begins_with_zero;
     }
     return at == text.len;
 }
@@ -37,7 +40,8 @@ static int parse_groups(struct fm_slice text, size_t *at, uint8_t *bytes, int ro
             value = value * 16 + (unsigned)hex_digit(text.ptr[(*at)++]);
         if (*at < text.len && text.ptr[*at] == '.') { /* the tail of a mapped address */
             struct fm_slice tail = fm_slice(text.ptr + begin, text.len - begin);
-            if (count + 2 > room || !parse_ipv4(tail, bytes + 2 * count))
+            bool is_canonical;
+            if (count + 2 > room || !parse_ipv4(tail, bytes + 2 * count, &is_canonical))
                 return -1;
             *at = text.len;
             return count + 2;
@@ -73,8 +77,8 @@ static bool parse_ipv6(struct fm_slice text, uint8_t bytes[16])
         is_elided = at < text.len; /* stands on the second colon */
         at -= is_elided;
     }
-    if (!is_elided)
-        return front == 8;
+    if (!is_elided || front == 8)
+        return !is_elided && front == 8;
     at += 2;
     back = parse_groups(text, &at, tail, 7 - front);
     if (back < 0 || at < text.len)
@@ -85,9 +89,18 @@ static bool parse_ipv6(struct fm_slice text, uint8_t bytes[16])
 
 static struct fm_slice print_ipv4(const uint8_t bytes[4], struct fm_arena *scratch)
 {
-    char text[16];
-    int len = snprintf(text, sizeof text, "%u.%u.%u.%u", bytes[0], bytes[1], bytes[2], bytes[3]);
-    return fm_slice_dup(scratch, fm_slice(text, (size_t)len));
+    char text[ZIPKIN_IP_TEXT], *end = text;
+    for (unsigned i = 0; i < 4; i++) {
+        unsigned value = bytes[i];
+        if (i)
+            *end++ = '.';
+        if (value >= 100)
+            *end++ = (char)('0' + value / 100);
+        if (value >= 10)
+            *end++ = (char)('0' + value / 10 % 10);
+        *end++ = (char)('0' + value % 10);
+    }
+    return fm_slice_dup(scratch, fm_slice(text, (size_t)(end - text)));
 }
 
 /* The longest run of zero groups, two at least; length 0: none. */
@@ -108,20 +121,27 @@ static void find_zeros(const uint8_t bytes[16], int *ret_first, int *ret_len)
 
 static struct fm_slice print_ipv6(const uint8_t bytes[16], struct fm_arena *scratch)
 {
-    char text[ZIPKIN_IP_TEXT];
-    int first, zeros, len = 0;
+    char text[ZIPKIN_IP_TEXT], *end = text;
+    int first, zeros;
     find_zeros(bytes, &first, &zeros);
     for (int i = 0; i < 8; i++) {
         if (i == first) {
-            len += snprintf(text + len, sizeof text - (size_t)len, "::");
+            *end++ = ':';
+            *end++ = ':';
             i += zeros - 1;
             continue;
         }
-        bool has_colon = i > 0 && i != first + zeros;
-        len += snprintf(text + len, sizeof text - (size_t)len, has_colon ? ":%x" : "%x",
-                        (unsigned)bytes[2 * i] << 8 | bytes[2 * i + 1]);
+        unsigned group = (unsigned)bytes[2 * i] << 8 | bytes[2 * i + 1];
+        if (i > 0 && i != first + zeros)
+            *end++ = ':';
+        for (int shift = group > 0xfff  ? 12
+                         : group > 0xff ? 8
+                         : group > 15   ? 4
+                                        : 0;
+             shift >= 0; shift -= 4)
+            *end++ = "0123456789abcdef"[group >> shift & 15];
     }
-    return fm_slice_dup(scratch, fm_slice(text, (size_t)len));
+    return fm_slice_dup(scratch, fm_slice(text, (size_t)(end - text)));
 }
 
 void zipkin_set_ip_bytes(struct zipkin_endpoint *endpoint, struct fm_slice bytes,
@@ -129,10 +149,10 @@ void zipkin_set_ip_bytes(struct zipkin_endpoint *endpoint, struct fm_slice bytes
 {
     static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
     static const uint8_t zero[16];
-    if ((bytes.len != 4 && bytes.len != 16) || memcmp(bytes.ptr, zero, bytes.len) == 0)
-        return;
     if (bytes.len == 16 && memcmp(bytes.ptr, mapped, sizeof mapped) == 0)
         bytes = fm_slice(bytes.ptr + 12, 4);
+    if ((bytes.len != 4 && bytes.len != 16) || memcmp(bytes.ptr, zero, bytes.len) == 0)
+        return;
     if (bytes.len == 4)
         endpoint->ipv4 = print_ipv4(bytes.ptr, scratch);
     else
@@ -143,8 +163,12 @@ void zipkin_set_ip_text(struct zipkin_endpoint *endpoint, struct fm_slice text,
                         struct fm_arena *scratch)
 {
     uint8_t bytes[16];
-    if (parse_ipv4(text, bytes))
-        zipkin_set_ip_bytes(endpoint, fm_slice(bytes, 4), scratch);
-    else if (parse_ipv6(text, bytes))
+    bool is_canonical;
+    if (parse_ipv4(text, bytes, &is_canonical)) {
+        if (is_canonical && (bytes[0] | bytes[1] | bytes[2] | bytes[3]))
+            endpoint->ipv4 = text;
+        else
+            zipkin_set_ip_bytes(endpoint, fm_slice(bytes, 4), scratch);
+    } else if (parse_ipv6(text, bytes))
         zipkin_set_ip_bytes(endpoint, fm_slice(bytes, 16), scratch);
 }

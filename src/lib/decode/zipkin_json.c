@@ -3,7 +3,6 @@
  *
  * Lenient where a single value is odd (it is left out), strict where the document is no list of
  * spans. */
-#include "fermata/bytes.h"
 #include "fermata/json.h"
 #include "fermata/zipkin.h"
 
@@ -74,21 +73,33 @@ static int read_bool(struct zipkin_json *json, bool *value)
     return rc < 0 ? rc : FM_OK;
 }
 
+/* The digit's value and 1; 0: not one. */
+static const uint8_t hex_digits[256] = {
+    ['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+    ['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+    ['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
+};
+
 /* 1 to 2 * len hex digits, padded with zeros in front; false: not that, or zero. */
 static bool decode_id(struct fm_slice text, uint8_t *id, size_t len)
 {
     char padded[32];
-    bool is_zero = true;
+    uint8_t bits = 0;
     if (text.len == 0 || text.len > 2 * len)
         return false;
-    size_t full = text.len > 16 ? 32 : 2 * len;
-    memset(padded, '0', sizeof padded);
-    memcpy(padded + full - text.len, text.ptr, text.len);
-    if (fm_hex_decode(id, len, fm_slice(padded, 2 * len)) != FM_OK)
-        return false;
-    for (size_t i = 0; i < len; i++)
-        is_zero = is_zero && !id[i];
-    return !is_zero;
+    if (text.len < 2 * len) {
+        memset(padded, '0', sizeof padded);
+        memcpy(padded + 2 * len - text.len, text.ptr, text.len);
+        text = fm_slice(padded, 2 * len);
+    }
+    for (size_t i = 0; i < len; i++) {
+        unsigned high = hex_digits[text.ptr[2 * i]], low = hex_digits[text.ptr[2 * i + 1]];
+        if (!high || !low)
+            return false;
+        id[i] = (uint8_t)((high - 1) << 4 | (low - 1));
+        bits |= id[i];
+    }
+    return bits != 0;
 }
 
 static int read_id(struct zipkin_json *json, uint8_t *id, size_t len, bool *ret_good)
@@ -123,6 +134,10 @@ static int next_key(struct zipkin_json *json, struct fm_slice *ret_key)
     return token.kind == JSON_KEY ? FM_OK : FM_END;
 }
 
+/* By length first: the text is a literal. */
+#define key_is(key, literal)                                                                       \
+    ((key).len == sizeof(literal) - 1 && memcmp((key).ptr, literal, sizeof(literal) - 1) == 0)
+
 static int skip_value(struct zipkin_json *json)
 {
     struct json_token token;
@@ -139,13 +154,13 @@ static int read_endpoint(struct zipkin_json *json, struct zipkin_endpoint *endpo
         return rc < 0 ? rc : FM_OK;
     while ((rc = next_key(json, &key)) == FM_OK) {
         text = fm_slice(NULL, 0);
-        if (fm_slice_equal_text(key, "serviceName")) {
+        if (key_is(key, "serviceName")) {
             rc = read_text(json, &endpoint->service);
-        } else if (fm_slice_equal_text(key, "ipv4") || fm_slice_equal_text(key, "ipv6")) {
+        } else if (key_is(key, "ipv4") || key_is(key, "ipv6")) {
             rc = read_text(json, &text);
             if (text.len)
                 zipkin_set_ip_text(endpoint, text, json->batch->scratch);
-        } else if (fm_slice_equal_text(key, "port")) {
+        } else if (key_is(key, "port")) {
             rc = read_number(json, &port);
             if (rc == FM_OK)
                 zipkin_set_port(endpoint, port);
@@ -170,19 +185,19 @@ static int read_host(struct zipkin_json *json, const struct zipkin_endpoint **re
 }
 
 /* {timestamp, value, endpoint}; incomplete ones are left out. */
-static int read_note(struct zipkin_json *json)
+static int read_note(struct zipkin_json *json, const struct json_token *first)
 {
     struct zipkin_note note = {0};
     struct fm_slice key;
-    int rc = enter(json, JSON_OBJECT_BEGIN);
-    if (rc != FM_OK)
-        return rc < 0 ? rc : FM_OK;
+    int rc = FM_OK;
+    if (first->kind != JSON_OBJECT_BEGIN)
+        return json_skip(&json->reader, first);
     while ((rc = next_key(json, &key)) == FM_OK) {
-        if (fm_slice_equal_text(key, "timestamp"))
+        if (key_is(key, "timestamp"))
             rc = read_number(json, &note.time_us);
-        else if (fm_slice_equal_text(key, "value"))
+        else if (key_is(key, "value"))
             rc = read_text(json, &note.value);
-        else if (fm_slice_equal_text(key, "endpoint"))
+        else if (key_is(key, "endpoint"))
             rc = read_host(json, &note.host);
         else
             rc = skip_value(json);
@@ -198,22 +213,29 @@ static int read_note(struct zipkin_json *json)
     return FM_OK;
 }
 
-static int read_list(struct zipkin_json *json, int (*item)(struct zipkin_json *json))
+/* The elements of the array just entered.  item is called with the first token of each and reads
+ * the rest of it. */
+static int read_items(struct zipkin_json *json,
+                      int (*item)(struct zipkin_json *json, const struct json_token *first))
+{
+    for (;;) {
+        struct json_token token;
+        int rc = json_next(&json->reader, &token);
+        if (rc != FM_OK || token.kind == JSON_ARRAY_END)
+            return rc;
+        rc = item(json, &token);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+static int read_list(struct zipkin_json *json,
+                     int (*item)(struct zipkin_json *json, const struct json_token *first))
 {
     int rc = enter(json, JSON_ARRAY_BEGIN);
     if (rc != FM_OK)
         return rc < 0 ? rc : FM_OK;
-    for (;;) {
-        struct json_reader before = json->reader;
-        struct json_token token;
-        rc = json_next(&json->reader, &token);
-        if (rc != FM_OK || token.kind == JSON_ARRAY_END)
-            return rc;
-        json->reader = before;
-        rc = item(json);
-        if (rc < 0)
-            return rc;
-    }
+    return read_items(json, item);
 }
 
 static int read_tags(struct zipkin_json *json)
@@ -229,11 +251,14 @@ static int read_tags(struct zipkin_json *json)
             return rc;
         if (rc == FM_NONE)
             continue;
+        struct fm_slice text = scalar_text(&token);
+        if (!key.len && !text.len)
+            continue; /* says nothing */
         struct zipkin_tag *tag = zipkin_draft_tag(json->batch);
         if (!tag)
             return FM_ENOMEM;
         tag->key = key;
-        tag->text = scalar_text(&token);
+        tag->text = text;
     }
     return rc == FM_END ? FM_OK : rc;
 }
@@ -247,39 +272,41 @@ static void tag_set_value(struct zipkin_tag *tag, const struct json_token *value
     bool wants_int = fm_slice_equal_text(type, "I16") || fm_slice_equal_text(type, "I32") ||
                      fm_slice_equal_text(type, "I64");
     bool wants_double = fm_slice_equal_text(type, "DOUBLE");
-    tag->text = scalar_text(value);
+    struct fm_slice text = scalar_text(value);
     if (value->kind == JSON_TRUE || value->kind == JSON_FALSE ||
         fm_slice_equal_text(type, "BOOL")) {
         tag->type = ZIPKIN_BOOL;
-        tag->integer = fm_slice_equal_text(tag->text, "true");
+        tag->integer = fm_slice_equal_text(text, "true");
     } else if ((wants_int || (!type.len && value->kind == JSON_NUMBER)) &&
                json_i64(value, &tag->integer) == FM_OK) {
         tag->type = ZIPKIN_INT;
     } else if ((wants_double || value->kind == JSON_NUMBER) &&
                json_double(value, &tag->number) == FM_OK) {
         tag->type = ZIPKIN_DOUBLE;
+    } else {
+        tag->text = text;
     }
 }
 
 /* {key, value, type, endpoint} */
-static int read_binary(struct zipkin_json *json)
+static int read_binary(struct zipkin_json *json, const struct json_token *first)
 {
     struct zipkin_tag tag = {0};
     struct json_token value = {0};
     struct fm_slice key, type = {0};
     bool has_value = false;
-    int rc = enter(json, JSON_OBJECT_BEGIN);
-    if (rc != FM_OK)
-        return rc < 0 ? rc : FM_OK;
+    int rc = FM_OK;
+    if (first->kind != JSON_OBJECT_BEGIN)
+        return json_skip(&json->reader, first);
     while ((rc = next_key(json, &key)) == FM_OK) {
-        if (fm_slice_equal_text(key, "key")) {
+        if (key_is(key, "key")) {
             rc = read_text(json, &tag.key);
-        } else if (fm_slice_equal_text(key, "value")) {
+        } else if (key_is(key, "value")) {
             rc = read_scalar(json, &value);
             has_value = rc == FM_OK;
-        } else if (fm_slice_equal_text(key, "type")) {
+        } else if (key_is(key, "type")) {
             rc = read_text(json, &type);
-        } else if (fm_slice_equal_text(key, "endpoint")) {
+        } else if (key_is(key, "endpoint")) {
             rc = read_host(json, &tag.host);
         } else {
             rc = skip_value(json);
@@ -337,25 +364,25 @@ enum member {
 static enum member member_of(struct fm_slice key)
 {
     static const struct {
-        const char *text;
+        struct fm_slice text;
         enum member member;
     } members[] = {
-        {"id", MEMBER_ID},
-        {"kind", MEMBER_KIND},
-        {"name", MEMBER_NAME},
-        {"tags", MEMBER_TAGS},
-        {"shared", MEMBER_SHARED},
-        {"traceId", MEMBER_TRACE_ID},
-        {"parentId", MEMBER_PARENT_ID},
-        {"duration", MEMBER_DURATION},
-        {"timestamp", MEMBER_TIMESTAMP},
-        {"annotations", MEMBER_ANNOTATIONS},
-        {"localEndpoint", MEMBER_LOCAL},
-        {"remoteEndpoint", MEMBER_REMOTE},
-        {"binaryAnnotations", MEMBER_BINARY},
+        {FM_SLICE("id"), MEMBER_ID},
+        {FM_SLICE("kind"), MEMBER_KIND},
+        {FM_SLICE("name"), MEMBER_NAME},
+        {FM_SLICE("tags"), MEMBER_TAGS},
+        {FM_SLICE("shared"), MEMBER_SHARED},
+        {FM_SLICE("traceId"), MEMBER_TRACE_ID},
+        {FM_SLICE("parentId"), MEMBER_PARENT_ID},
+        {FM_SLICE("duration"), MEMBER_DURATION},
+        {FM_SLICE("timestamp"), MEMBER_TIMESTAMP},
+        {FM_SLICE("annotations"), MEMBER_ANNOTATIONS},
+        {FM_SLICE("localEndpoint"), MEMBER_LOCAL},
+        {FM_SLICE("remoteEndpoint"), MEMBER_REMOTE},
+        {FM_SLICE("binaryAnnotations"), MEMBER_BINARY},
     };
     for (size_t i = 0; i < FM_COUNT(members); i++) {
-        if (fm_slice_equal_text(key, members[i].text))
+        if (key.len == members[i].text.len && memcmp(key.ptr, members[i].text.ptr, key.len) == 0)
             return members[i].member;
     }
     return MEMBER_UNKNOWN;
@@ -401,13 +428,13 @@ static int read_member(struct zipkin_json *json, enum member member)
     return read_endpoint(json, member == MEMBER_LOCAL ? &span->local : &span->remote);
 }
 
-/* Version 1 says so by its members; a bare span with cs or sr and nothing of version 2 is one too.
- */
+/* Version 1 says so by its members, unless there are some of version 2, which would be lost; a bare
+ * span with cs or sr and nothing of version 2 is one too. */
 static bool span_is_v1(const struct zipkin_json *json)
 {
     const struct zipkin_draft *draft = &json->batch->draft;
     if (json->has_v1_member || json->has_v2_member)
-        return json->has_v1_member;
+        return !json->has_v2_member;
     for (uint32_t i = 0; i < draft->note_count; i++) {
         if (zipkin_note_is_core(&draft->notes[i]))
             return true;
@@ -415,14 +442,13 @@ static bool span_is_v1(const struct zipkin_json *json)
     return false;
 }
 
-static int read_span(struct zipkin_json *json)
+static int read_span(struct zipkin_json *json, const struct json_token *first)
 {
-    struct json_token token;
     struct fm_slice key;
-    int rc = json_next(&json->reader, &token);
-    if (rc != FM_OK || token.kind == JSON_NULL)
-        return rc;
-    if (token.kind != JSON_OBJECT_BEGIN) {
+    int rc;
+    if (first->kind == JSON_NULL)
+        return FM_OK;
+    if (first->kind != JSON_OBJECT_BEGIN) {
         json->reader.error = "expected a span";
         return FM_EMALFORMED;
     }
@@ -441,7 +467,6 @@ static int read_span(struct zipkin_json *json)
 
 static int read_document(struct zipkin_json *json)
 {
-    struct json_reader before = json->reader;
     struct json_token token;
     int rc = json_next(&json->reader, &token);
     if (rc != FM_OK)
@@ -450,8 +475,7 @@ static int read_document(struct zipkin_json *json)
         json->reader.error = "expected a list of spans";
         return FM_EMALFORMED;
     }
-    json->reader = before;
-    rc = read_list(json, read_span);
+    rc = read_items(json, read_span);
     return rc == FM_OK ? json_next(&json->reader, &token) : rc;
 }
 

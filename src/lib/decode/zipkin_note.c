@@ -11,16 +11,33 @@
  * A value is taken apart only if it is one of these to the last byte; else it is the event's name.
  */
 #include "zipkin_batch.h"
+#include "otlp_walk.h"
 
 #include "fermata/bytes.h"
 #include "fermata/json.h"
 #include "fermata/pb.h"
 
+static void put_json_attribute(struct fm_buf *out, uint32_t number, struct fm_slice key,
+                               const struct json_token *value)
+{
+    int64_t integer;
+    double real;
+    if (value->kind == JSON_TRUE || value->kind == JSON_FALSE)
+        zipkin_put_bool(out, number, key, value->kind == JSON_TRUE);
+    else if (value->kind == JSON_STRING)
+        zipkin_put_text(out, number, key, value->text);
+    else if (json_i64(value, &integer) == FM_OK)
+        zipkin_put_int(out, number, key, integer);
+    else if (json_double(value, &real) == FM_OK)
+        zipkin_put_double(out, number, key, real);
+    else
+        zipkin_put_text(out, number, key, value->text); /* too great for any of them */
+}
+
 /* Attributes of a JSON object as KeyValue fields of that number.  Members that are no text, number
  * or boolean are left out.  FM_EMALFORMED: not an object, or something stands behind it. */
 static int put_json_attributes(struct zipkin_batch *batch, uint32_t number, struct fm_slice json)
 {
-    struct fm_buf *out = batch->target;
     struct json_reader reader;
     struct json_token token, value;
     json_reader_init(&reader, json, batch->scratch);
@@ -33,26 +50,8 @@ static int put_json_attributes(struct zipkin_batch *batch, uint32_t number, stru
             rc = json_skip(&reader, &value);
         if (rc < 0)
             return rc;
-        int64_t integer;
-        double real;
-        if (value.kind > JSON_FALSE || value.kind < JSON_STRING)
-            continue;
-        size_t outer = pb_begin(out, number);
-        pb_put_bytes(out, 1, token.text);
-        size_t inner = pb_begin(out, 2);
-        if (value.kind == JSON_STRING) {
-            pb_put_bytes(out, 1, value.text);
-        } else if (value.kind != JSON_NUMBER) {
-            pb_put_u64(out, 2, value.kind == JSON_TRUE);
-        } else if (json_i64(&value, &integer) == FM_OK) {
-            pb_put_u64(out, 3, (uint64_t)integer);
-        } else if (json_double(&value, &real) == FM_OK) {
-            uint64_t bits;
-            memcpy(&bits, &real, sizeof bits);
-            pb_put_fixed64(out, 4, bits);
-        }
-        pb_end(out, inner);
-        pb_end(out, outer);
+        if (value.kind >= JSON_STRING && value.kind <= JSON_FALSE)
+            put_json_attribute(batch->target, number, token.text, &value);
     }
     if (rc == FM_OK)
         rc = json_next(&reader, &token);
@@ -102,6 +101,8 @@ static bool split_colon(struct fm_slice value, struct note_parts *ret_parts)
         return false;
     if (value.ptr[0] == '{' && value.ptr[value.len - 2] == '}')
         value = fm_slice(value.ptr + 1, value.len - 2);
+    if (value.ptr[0] == '{')
+        return false;
     size_t at = 0;
     if (value.ptr[0] == '"') {
         for (at = 1; at < value.len && value.ptr[at] != '"'; at++) {
@@ -168,6 +169,8 @@ int zipkin_put_link(struct zipkin_batch *batch, struct fm_slice value)
     struct fm_slice json = fm_slice(rest.ptr, (size_t)(last - rest.ptr));
     if (fm_hex_decode(trace_id, 16, part[0]) != FM_OK ||
         fm_hex_decode(span_id, 8, part[1]) != FM_OK ||
+        !otlp_trace_id_is_valid(fm_slice(trace_id, 16)) ||
+        !otlp_span_id_is_valid(fm_slice(span_id, 8)) ||
         !read_count(fm_slice(last + 1, rest.len - json.len - 1), &dropped))
         return FM_NONE;
     size_t before = out->len, mark = pb_begin(out, 13);

@@ -59,8 +59,8 @@ static int read_note(struct zipkin_batch *batch, struct fm_slice rest)
         else if (field.number == 2 && field.type == PB_BYTES)
             value = field.bytes;
     }
-    if (rc < 0 || !value.len)
-        return rc < 0 ? rc : FM_OK; /* nothing happened */
+    if (rc < 0 || !value.len || !time_us)
+        return rc < 0 ? rc : FM_OK; /* nothing happened, or nobody knows when */
     struct zipkin_note *note = zipkin_draft_note(batch);
     if (!note)
         return FM_ENOMEM;
@@ -72,17 +72,22 @@ static int read_note(struct zipkin_batch *batch, struct fm_slice rest)
 static int read_tag(struct zipkin_batch *batch, struct fm_slice rest)
 {
     struct pb_field field;
-    struct zipkin_tag *tag = zipkin_draft_tag(batch);
+    struct fm_slice key = {0}, text = {0};
     int rc;
-    if (!tag)
-        return FM_ENOMEM;
     while ((rc = pb_next(&rest, &field)) == FM_OK) {
         if (field.number == 1 && field.type == PB_BYTES)
-            tag->key = field.bytes;
+            key = field.bytes;
         else if (field.number == 2 && field.type == PB_BYTES)
-            tag->text = field.bytes;
+            text = field.bytes;
     }
-    return rc == FM_END ? FM_OK : rc;
+    if (rc < 0 || (!key.len && !text.len))
+        return rc < 0 ? rc : FM_OK; /* says nothing */
+    struct zipkin_tag *tag = zipkin_draft_tag(batch);
+    if (!tag)
+        return FM_ENOMEM;
+    tag->key = key;
+    tag->text = text;
+    return FM_OK;
 }
 
 static int read_message(struct zipkin_batch *batch, const struct pb_field *field)

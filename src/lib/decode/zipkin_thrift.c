@@ -145,9 +145,11 @@ static bool set_number(struct zipkin_tag *tag, struct fm_slice value, int64_t ty
 static int set_value(struct zipkin_batch *batch, struct zipkin_tag *tag, struct fm_slice value,
                      int64_t type)
 {
-    tag->text = value;
-    if (type == ANNOTATION_STRING || type < 0 || type > ANNOTATION_STRING ||
-        set_number(tag, value, type))
+    if (type == ANNOTATION_STRING || type < 0 || type > ANNOTATION_STRING) {
+        tag->text = value;
+        return FM_OK;
+    }
+    if (set_number(tag, value, type))
         return FM_OK;
     struct fm_buf text;
     fm_buf_init(&text, value.len * 4 / 3 + 8);

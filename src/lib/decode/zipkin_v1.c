@@ -15,15 +15,15 @@ static const uint8_t core_kinds[CORE_COUNT] = {
     ZIPKIN_PRODUCER, ZIPKIN_CONSUMER, ZIPKIN_UNSPECIFIED, ZIPKIN_UNSPECIFIED};
 
 struct side {
-    struct zipkin_span span; /* its arrays: all notes and tags of the draft, as many as may be */
+    struct zipkin_span span;
     bool has_local;
 };
 struct conversion {
     struct zipkin_batch *batch;
-    const struct zipkin_draft *draft;
+    struct zipkin_draft *draft;
     struct side *sides[SIDES_MAX];
     uint32_t side_count;
-    const struct zipkin_note *core[CORE_COUNT];
+    struct zipkin_note *core[CORE_COUNT];
     struct side *side_of[CORE_COUNT];
 };
 
@@ -53,7 +53,8 @@ static struct side *side_new(struct conversion *c, const struct zipkin_endpoint 
     struct side *side = fm_arena_zalloc(c->batch->scratch, sizeof *side);
     if (!side)
         return NULL;
-    side->span = (struct zipkin_span){.has_parent = from->has_parent, .name = from->name};
+    side->span = (struct zipkin_span){
+        .has_parent = from->has_parent, .name = from->name, .side = (uint8_t)c->side_count};
     memcpy(side->span.trace_id, from->trace_id, sizeof from->trace_id);
     memcpy(side->span.id, from->id, sizeof from->id);
     memcpy(side->span.parent_id, from->parent_id, sizeof from->parent_id);
@@ -83,37 +84,10 @@ static struct side *side_for(struct conversion *c, const struct zipkin_endpoint 
     return side_new(c, host);
 }
 
-static struct side *side_of_kind(struct conversion *c, uint8_t kind)
+/* Where one of these was noted, whichever is there first; NULL: nowhere. */
+static struct side *side_of(const struct conversion *c, enum core begin, enum core end)
 {
-    for (uint32_t i = 0; i < c->side_count; i++) {
-        if (c->sides[i]->span.kind == kind)
-            return c->sides[i];
-    }
-    return NULL;
-}
-
-static bool side_add_note(struct conversion *c, struct side *side, const struct zipkin_note *note)
-{
-    if (!side->span.notes) {
-        uint32_t count = c->draft->note_count;
-        side->span.notes = fm_arena_alloc(c->batch->scratch, count * sizeof *note);
-        if (!side->span.notes)
-            return false;
-    }
-    side->span.notes[side->span.note_count++] = *note;
-    return true;
-}
-
-static bool side_add_tag(struct conversion *c, struct side *side, const struct zipkin_tag *tag)
-{
-    if (!side->span.tags) {
-        uint32_t count = c->draft->tag_count;
-        side->span.tags = fm_arena_alloc(c->batch->scratch, count * sizeof *tag);
-        if (!side->span.tags)
-            return false;
-    }
-    side->span.tags[side->span.tag_count++] = *tag;
-    return true;
+    return c->core[begin] ? c->side_of[begin] : c->core[end] ? c->side_of[end] : NULL;
 }
 
 /* ---- annotations ---- */
@@ -121,43 +95,44 @@ static bool side_add_tag(struct conversion *c, struct side *side, const struct z
 static int take_notes(struct conversion *c)
 {
     for (uint32_t i = 0; i < c->draft->note_count; i++) {
-        const struct zipkin_note *note = &c->draft->notes[i];
+        struct zipkin_note *note = &c->draft->notes[i];
         struct side *side = side_for(c, note->host);
         int core = note_core(note);
         if (!side)
             return FM_ENOMEM;
-        if (core >= 0 && !c->core[core]) {
-            c->core[core] = note;
-            c->side_of[core] = side;
-            if (core_kinds[core] && side->span.kind == ZIPKIN_UNSPECIFIED)
-                side->span.kind = core_kinds[core];
-        } else if (!side_add_note(c, side, note)) {
-            return FM_ENOMEM;
-        }
+        note->side = side->span.side;
+        if (core < 0 || c->core[core])
+            continue;
+        note->side = ZIPKIN_NO_SIDE;
+        c->core[core] = note;
+        c->side_of[core] = side;
+        if (core_kinds[core] && side->span.kind == ZIPKIN_UNSPECIFIED)
+            side->span.kind = core_kinds[core];
     }
     return FM_OK;
 }
 
 /* An end without its beginning, where the span's own times say when that was. */
-static void infer_starts(struct conversion *c)
+static int infer_starts(struct conversion *c)
 {
     static const enum core pairs[][2] = {{CORE_CS, CORE_CR}, {CORE_SR, CORE_SS}};
     const struct zipkin_span *span = &c->draft->span;
     uint64_t end_us;
     if (!span->timestamp_us || !span->duration_us ||
         __builtin_add_overflow(span->timestamp_us, span->duration_us, &end_us))
-        return;
+        return FM_OK;
     for (size_t i = 0; i < FM_COUNT(pairs); i++) {
         const struct zipkin_note *end = c->core[pairs[i][1]];
         if (c->core[pairs[i][0]] || !end || end->time_us != end_us)
             continue;
         struct zipkin_note *begin = fm_arena_dup(c->batch->scratch, end, sizeof *begin);
         if (!begin)
-            return; /* the arena remembers */
+            return FM_ENOMEM;
         begin->time_us = span->timestamp_us;
         c->core[pairs[i][0]] = begin;
         c->side_of[pairs[i][0]] = c->side_of[pairs[i][1]];
     }
+    return FM_OK;
 }
 
 /* ---- times ---- */
@@ -191,7 +166,6 @@ static struct side *fork_side(struct conversion *c, struct side *of, uint8_t kin
 
 static int convert_call(struct conversion *c)
 {
-    const struct zipkin_span *own = &c->draft->span;
     struct side *client = c->side_of[CORE_CS], *server = c->side_of[CORE_SR];
     if (client == server) {
         server = fork_side(c, client, ZIPKIN_SERVER);
@@ -201,9 +175,7 @@ static int convert_call(struct conversion *c)
     }
     client->span.kind = ZIPKIN_CLIENT;
     server->span.kind = ZIPKIN_SERVER;
-    client->span.timestamp_us = own->timestamp_us ? own->timestamp_us : c->core[CORE_CS]->time_us;
-    client->span.duration_us =
-        own->duration_us ? own->duration_us : time_between(c->core[CORE_CS], c->core[CORE_CR]);
+    set_times(c, client, CORE_CS, CORE_CR);
     server->span.is_shared = true;
     server->span.timestamp_us = c->core[CORE_SR]->time_us;
     server->span.duration_us = time_between(c->core[CORE_SR], c->core[CORE_SS]);
@@ -211,22 +183,22 @@ static int convert_call(struct conversion *c)
 }
 
 /* One side without the whole of its story: what there is of it. */
-static bool convert_incomplete(struct conversion *c)
+static void convert_incomplete(struct conversion *c)
 {
     static const enum core ends[][2] = {{CORE_CS, CORE_CR}, {CORE_SR, CORE_SS}};
     const struct zipkin_span *own = &c->draft->span;
     for (size_t i = 0; i < FM_COUNT(ends); i++) {
-        const struct zipkin_note *begin = c->core[ends[i][0]], *end = c->core[ends[i][1]];
+        const struct zipkin_note *begin = c->core[ends[i][0]];
+        struct zipkin_note *end = c->core[ends[i][1]];
         if (begin)
             c->side_of[ends[i][0]]->span.timestamp_us = begin->time_us;
-        if (end && !side_add_note(c, c->side_of[ends[i][1]], end))
-            return false;
+        if (end)
+            end->side = c->side_of[ends[i][1]]->span.side;
     }
-    if (c->side_count && own->timestamp_us) {
+    if (own->timestamp_us) {
         c->sides[0]->span.timestamp_us = own->timestamp_us;
         c->sides[0]->span.duration_us = own->duration_us;
     }
-    return true;
 }
 
 static int convert_times(struct conversion *c)
@@ -240,8 +212,8 @@ static int convert_times(struct conversion *c)
         set_times(c, c->side_of[CORE_CS], CORE_CS, CORE_CR);
     else if (sr && ss)
         set_times(c, c->side_of[CORE_SR], CORE_SR, CORE_SS);
-    else if (!convert_incomplete(c))
-        rc = FM_ENOMEM;
+    else
+        convert_incomplete(c);
     if (rc == FM_OK && sr && !cs && (!own->timestamp_us || (ss && !own->duration_us)))
         c->side_of[CORE_SR]->span.is_shared = true;
     return rc;
@@ -249,7 +221,7 @@ static int convert_times(struct conversion *c)
 
 static int convert_messages(struct conversion *c)
 {
-    const struct zipkin_note *const *core = c->core;
+    struct zipkin_note **core = c->core;
     struct side *producer = c->side_of[CORE_MS], *consumer = c->side_of[CORE_MR];
     if (core[CORE_MS] && core[CORE_MR]) { /* should not happen, and does */
         if (producer == consumer && !(consumer = fork_side(c, producer, ZIPKIN_CONSUMER)))
@@ -269,8 +241,8 @@ static int convert_messages(struct conversion *c)
         set_times(c, consumer, core[CORE_WR] ? CORE_WR : CORE_MR, CORE_MR);
     } else {
         for (enum core i = CORE_WS; i <= CORE_WR; i++) {
-            if (core[i] && !side_add_note(c, c->sides[0], core[i]))
-                return FM_ENOMEM;
+            if (core[i])
+                core[i]->side = c->side_of[i]->span.side;
         }
     }
     return FM_OK;
@@ -305,36 +277,26 @@ static int take_lone_addresses(struct conversion *c, const struct zipkin_endpoin
     struct side *side = side_for(c, ca && sa ? ca : NULL);
     if (!side)
         return FM_ENOMEM;
-    if (ca && sa) {
-        side->span.local = *ca;
-        side->has_local = true;
-        side->span.remote = *sa;
-    } else if (sa) {
-        side->span.remote = *sa;
-    } else if (ca) {
+    side->span.remote = sa ? *sa : *ca;
+    if (!sa)
         side->span.kind = ZIPKIN_SERVER;
-        side->span.remote = *ca;
-    }
     return FM_OK;
 }
 
 static int take_addresses(struct conversion *c, const struct zipkin_endpoint *ca,
                           const struct zipkin_endpoint *sa, const struct zipkin_endpoint *ma)
 {
-    struct side *client = side_of_kind(c, ZIPKIN_CLIENT);
-    struct side *server = side_of_kind(c, ZIPKIN_SERVER);
-    struct side *producer = side_of_kind(c, ZIPKIN_PRODUCER);
-    struct side *consumer = side_of_kind(c, ZIPKIN_CONSUMER);
-    if (!client && !server && !producer && !consumer && (ca || sa))
+    struct side *client = side_of(c, CORE_CS, CORE_CR), *server = side_of(c, CORE_SR, CORE_SS);
+    if (!client && !server && (ca || sa))
         return take_lone_addresses(c, ca, sa);
     if (sa && client)
         client->span.remote = *sa;
     if (ca && server)
         set_client_address(server, ca);
-    if (ma && producer)
-        producer->span.remote = *ma;
-    if (ma && consumer)
-        consumer->span.remote = *ma;
+    if (ma && c->core[CORE_MS])
+        c->side_of[CORE_MS]->span.remote = *ma;
+    if (ma && c->core[CORE_MR])
+        c->side_of[CORE_MR]->span.remote = *ma;
     return FM_OK;
 }
 
@@ -342,34 +304,38 @@ static int take_tags(struct conversion *c)
 {
     const struct zipkin_endpoint *ca = NULL, *sa = NULL, *ma = NULL;
     for (uint32_t i = 0; i < c->draft->tag_count; i++) {
-        const struct zipkin_tag *tag = &c->draft->tags[i];
+        struct zipkin_tag *tag = &c->draft->tags[i];
+        tag->side = ZIPKIN_NO_SIDE;
         if (is_address(tag, "ca"))
             ca = tag->host;
         else if (is_address(tag, "sa"))
             sa = tag->host;
         else if (is_address(tag, "ma"))
             ma = tag->host;
-        else if (fm_slice_equal_text(tag->key, "lc") && tag->type == ZIPKIN_TEXT && !tag->text.len)
-            (void)side_for(c, tag->host); /* only names the service */
         else {
-            struct side *side = side_for(c, tag->host);
-            if (!side || !side_add_tag(c, side, tag))
+            bool only_names_service =
+                fm_slice_equal_text(tag->key, "lc") && tag->type == ZIPKIN_TEXT && !tag->text.len;
+            const struct side *side = side_for(c, tag->host);
+            if (!side)
                 return FM_ENOMEM;
+            if (!only_names_service)
+                tag->side = side->span.side;
         }
     }
     return take_addresses(c, ca, sa, ma);
 }
 
-int zipkin_v1_convert(struct zipkin_batch *batch, const struct zipkin_draft *draft)
+int zipkin_v1_convert(struct zipkin_batch *batch)
 {
-    struct conversion c = {.batch = batch, .draft = draft};
+    struct conversion c = {.batch = batch, .draft = &batch->draft};
     int rc = take_notes(&c);
     if (rc == FM_OK && !c.side_count && !side_for(&c, NULL))
         rc = FM_ENOMEM;
     if (rc < 0)
         return rc;
-    infer_starts(&c);
-    rc = convert_times(&c);
+    rc = infer_starts(&c);
+    if (rc == FM_OK)
+        rc = convert_times(&c);
     if (rc == FM_OK)
         rc = convert_messages(&c);
     if (rc == FM_OK)

@@ -17,6 +17,7 @@
 /* Levels of three bits and more cross bytes when they are packed, so that the compressor sees eight
  * forms of the same thing.  Runs alone, two bytes each, may be a quarter larger and still pay. */
 #define HYBRID_RUNS_WIDTH_MIN 3u
+#define HYBRID_RUNS_SAMPLE    1024u
 
 /* Output of one encoding pass into room that is known to suffice. */
 struct hybrid_put {
@@ -138,6 +139,17 @@ static uint32_t hybrid_run_count(const uint8_t *levels, uint32_t count, unsigned
     return runs;
 }
 
+/* Whether runs alone are worth it, by a look at the first levels and then at all. */
+static bool hybrid_is_runs(const uint8_t *levels, uint32_t count, unsigned shift, unsigned width)
+{
+    uint32_t sample = FM_MIN(count, HYBRID_RUNS_SAMPLE);
+    if (width < HYBRID_RUNS_WIDTH_MIN || !count ||
+        hybrid_run_count(levels, sample, shift) * 32 > sample * width * 3)
+        return false;
+    uint64_t runs = hybrid_run_count(levels, count, shift);
+    return runs * 64 <= (uint64_t)count * width * 5;
+}
+
 /* Runs and nothing else. */
 static void hybrid_put_runs(struct hybrid_put *put, const uint8_t *levels, uint32_t count,
                             unsigned shift)
@@ -168,8 +180,7 @@ void pq_hybrid_put_levels(struct fm_buf *buf, const uint8_t *levels, uint32_t co
     if (!room)
         return;
     hybrid_put_init(&put, room, width);
-    if (width >= HYBRID_RUNS_WIDTH_MIN && count &&
-        (uint64_t)hybrid_run_count(levels, count, shift) * 64 <= (uint64_t)count * width * 5) {
+    if (hybrid_is_runs(levels, count, shift, width)) {
         hybrid_put_runs(&put, levels, count, shift);
         buf->len += (size_t)(put.at - room);
         return;

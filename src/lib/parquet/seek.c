@@ -241,6 +241,8 @@ int pq_seek_levels(struct fm_slice input, unsigned width, uint32_t count, uint32
         uint32_t from, to;
         if (done < begin)
             done += seek_short_runs(&input, width, begin - done, 0, UINT32_MAX, &any);
+        if (done == end)
+            break;
         int rc = seek_next(&input, width, count - done, &run);
         if (rc < 0)
             return rc;

@@ -37,8 +37,7 @@ static int json_fail(struct json_reader *reader, const char *error)
     return FM_EMALFORMED;
 }
 
-/* Skips white space; the next byte, or -1 at the end. */
-static int json_peek(struct json_reader *reader)
+static int json_peek_far(struct json_reader *reader)
 {
     const uint8_t *ptr = reader->document.ptr;
     size_t i = reader->position, len = reader->document.len;
@@ -47,6 +46,15 @@ static int json_peek(struct json_reader *reader)
         i++;
     reader->position = i;
     return i < len ? ptr[i] : -1;
+}
+
+/* Skips white space, of which there mostly is none; the next byte, or -1 at the end. */
+static inline int json_peek(struct json_reader *reader)
+{
+    size_t i = reader->position;
+    if (FM_LIKELY(i < reader->document.len && reader->document.ptr[i] > ' '))
+        return reader->document.ptr[i];
+    return json_peek_far(reader);
 }
 
 #define JSON_ONES  UINT64_C(0x0101010101010101)
@@ -290,7 +298,7 @@ static int json_read_word(struct json_reader *reader, struct json_token *token)
         size_t len = words[i].text.len;
         if (left >= len && memcmp(start, words[i].text.ptr, len) == 0) {
             reader->position += len;
-            token->kind = words[i].kind;
+            *token = (struct json_token){.kind = words[i].kind};
             return FM_OK;
         }
     }
@@ -312,13 +320,13 @@ static int json_open(struct json_reader *reader, struct json_token *token, bool 
     reader->in_object = object ? reader->in_object | bit : reader->in_object & ~bit;
     reader->state = object ? JSON_STATE_KEY_OR_END : JSON_STATE_VALUE_OR_END;
     reader->position++;
-    token->kind = object ? JSON_OBJECT_BEGIN : JSON_ARRAY_BEGIN;
+    *token = (struct json_token){.kind = object ? JSON_OBJECT_BEGIN : JSON_ARRAY_BEGIN};
     return FM_OK;
 }
 
 static int json_close(struct json_reader *reader, struct json_token *token)
 {
-    token->kind = json_in_object(reader) ? JSON_OBJECT_END : JSON_ARRAY_END;
+    *token = (struct json_token){.kind = json_in_object(reader) ? JSON_OBJECT_END : JSON_ARRAY_END};
     reader->depth--;
     reader->state = JSON_STATE_AFTER;
     reader->position++;
@@ -331,15 +339,14 @@ static int json_read_value(struct json_reader *reader, int byte, bool wanted,
     if (byte == '{' || byte == '[')
         return json_open(reader, token, byte == '{');
     reader->state = JSON_STATE_AFTER;
-    if (byte == '"') {
-        token->kind = JSON_STRING;
-        return json_read_string(reader, wanted, &token->text);
-    }
-    if (byte == '-' || (byte >= '0' && byte <= '9')) {
-        token->kind = JSON_NUMBER;
-        return json_read_number(reader, &token->text);
-    }
-    return json_read_word(reader, token);
+    bool is_number = byte == '-' || (byte >= '0' && byte <= '9');
+    if (byte != '"' && !is_number)
+        return json_read_word(reader, token);
+    int rc = is_number ? json_read_number(reader, &token->text)
+                       : json_read_string(reader, wanted, &token->text);
+    if (rc == FM_OK)
+        token->kind = is_number ? JSON_NUMBER : JSON_STRING;
+    return rc;
 }
 
 static int json_read_key(struct json_reader *reader, int byte, bool wanted,
@@ -347,19 +354,20 @@ static int json_read_key(struct json_reader *reader, int byte, bool wanted,
 {
     if (byte != '"')
         return json_fail(reader, "expected a key");
-    token->kind = JSON_KEY;
-    int rc = json_read_string(reader, wanted, &token->text);
+    struct fm_slice text;
+    int rc = json_read_string(reader, wanted, &text);
     if (rc < 0)
         return rc;
     if (json_peek(reader) != ':')
         return json_fail(reader, "expected ':'");
     reader->position++;
     reader->state = JSON_STATE_VALUE;
+    *token = (struct json_token){JSON_KEY, text};
     return FM_OK;
 }
 
-/* wanted: unescape strings. */
-static int json_read(struct json_reader *reader, bool wanted, struct json_token *token)
+/* wanted: unescape strings.  The token is written on success only. */
+static inline int json_read(struct json_reader *reader, bool wanted, struct json_token *token)
 {
     int byte = json_peek(reader);
     bool object = json_in_object(reader);
@@ -387,11 +395,7 @@ static int json_read(struct json_reader *reader, bool wanted, struct json_token 
 
 int json_next(struct json_reader *reader, struct json_token *ret_token)
 {
-    struct json_token token = {0};
-    int rc = json_read(reader, true, &token);
-    if (rc == FM_OK)
-        *ret_token = token;
-    return rc;
+    return json_read(reader, true, ret_token);
 }
 
 int json_skip(struct json_reader *reader, const struct json_token *first)

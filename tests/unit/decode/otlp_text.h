@@ -76,6 +76,8 @@ static inline void otlp_text_event(struct fm_buf *text, struct fm_slice event)
             fm_buf_printf(text, " %.*s", (int)field.bytes.len, (const char *)field.bytes.ptr);
         else if (field.number == 3)
             otlp_text_attribute(text, field.bytes);
+        else if (field.number == 4)
+            fm_buf_printf(text, " dropped=%llu", (unsigned long long)field.value);
     }
     fm_buf_puts(text, "}");
 }
@@ -89,8 +91,13 @@ static inline void otlp_text_link(struct fm_buf *text, struct fm_slice link)
             fm_buf_puts(text, ":");
         if (field.number <= 2)
             otlp_text_hex(text, field.bytes);
+        else if (field.number == 3)
+            fm_buf_printf(text, " state=%.*s", (int)field.bytes.len,
+                          (const char *)field.bytes.ptr);
         else if (field.number == 4)
             otlp_text_attribute(text, field.bytes);
+        else if (field.number == 5)
+            fm_buf_printf(text, " dropped=%llu", (unsigned long long)field.value);
     }
     fm_buf_puts(text, "}");
 }
