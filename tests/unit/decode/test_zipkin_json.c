@@ -376,37 +376,21 @@ static void test_service_name_tag(void **state)
 static void test_scopes(void **state)
 {
     (void)state;
-#define SCOPED(tags) SERVED("a", ",'tags':{" tags "}")
-    json_expect(
-        "[" SCOPED("'otel.scope.name':'n','otel.scope.version':'1'") "," SCOPED(
-            "'otel.library."
-            "name':'n','otel."
-            "library.version':'"
-            "2'") "," SCOPED("'otel.library.name':'n','otel.library.version':'1'") "," SCOPED("'ote"
-                                                                                              "l."
-                                                                                              "scop"
-                                                                                              "e."
-                                                                                              "name"
-                                                                                              "':'"
-                                                                                              "m'"
-                                                                                              ",'"
-                                                                                              "otel"
-                                                                                              ".lib"
-                                                                                              "rary"
-                                                                                              ".nam"
-                                                                                              "e':"
-                                                                                              "'n'") "," SCOPED("'ot"
-                                                                                                                "el."
-                                                                                                                "sco"
-                                                                                                                "pe."
-                                                                                                                "ver"
-                                                                                                                "sio"
-                                                                                                                "n':"
-                                                                                                                "'3"
-                                                                                                                "'") "," SERVED("a",
-                                                                                                                                "") "]",
-        "resource{ service.name=\"a\"} scopes scope{n 1} " SPAN " " SPAN " scopes scope{n 2} " SPAN
-        " scopes scope{m} " SPAN " scopes scope{ 3} " SPAN " scopes " SPAN);
+#define SCOPED(tags)     SERVED("a", ",'tags':{" tags "}")
+#define SCOPE_NAME(n)    "'otel.scope.name':'" n "'"
+#define SCOPE_VERSION(v) "'otel.scope.version':'" v "'"
+#define LIBRARY_NAME(n)  "'otel.library.name':'" n "'"
+#define LIBRARY_VER(v)   "'otel.library.version':'" v "'"
+    /* clang-format off: one span a line */
+    static const char spans[] =
+        "[" SCOPED(SCOPE_NAME("n") "," SCOPE_VERSION("1")) "," SCOPED(LIBRARY_NAME("n") "," LIBRARY_VER("2")) "," SCOPED(
+            LIBRARY_NAME("n") "," LIBRARY_VER(
+                "1")) "," SCOPED(SCOPE_NAME("m") "," LIBRARY_NAME("n")) "," SCOPED(SCOPE_VERSION("3")) "," SERVED("a",
+                                                                                                                  "") "]";
+    /* clang-format on */
+    json_expect(spans, "resource{ service.name=\"a\"} scopes scope{n 1} " SPAN " " SPAN
+                       " scopes scope{n 2} " SPAN " scopes scope{m} " SPAN " scopes scope{ 3} " SPAN
+                       " scopes " SPAN);
     json_expect("[" SCOPED("'otel.scope.name':'','otel.library.name':'n'") "]",
                 "resource{ service.name=\"a\"} scopes scope{n} " SPAN);
 }
