@@ -11,6 +11,7 @@ import os
 import pathlib
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,9 @@ SPANS = int(os.environ.get("BENCH_PROTOCOL_SPANS", "200000"))
 RATE = 50000  # spans/s of datagrams
 SEED = 42
 TLS = pathlib.Path(__file__).resolve().parents[1] / "golden" / "tls"
-FAIR_SECONDS = int(os.environ.get("BENCH_FAIR_SECONDS", "10"))
+FAIR_SECONDS = int(os.environ.get("BENCH_FAIR_SECONDS", "6"))
+FAIR_ROUNDS = 5
+FAIR_NICE = 15  # of the flooding sender: its share of this machine's cores is not the daemon's doing
 
 # Name of the row, protocol of emit, the harness's port, TLS, goal in CPU seconds per million spans.
 Row = collections.namedtuple("Row", "name protocol port tls goal")
@@ -153,40 +156,51 @@ class Crowd:
 
 
 def normal_client(daemon):
-    """20 requests a second of 100 spans each."""
+    """50 requests a second of 100 spans each."""
     return json.loads(run_tool(
-        "emit", "--endpoint", f"127.0.0.1:{daemon.ports['http']}", "--tenant", "quiet", "--batch", 100, "--rate", 2000,
+        "emit", "--endpoint", f"127.0.0.1:{daemon.ports['http']}", "--tenant", "quiet", "--batch", 100, "--rate", 5000,
         "--duration", f"{FAIR_SECONDS}s", "--seed", SEED, "--json", check=0).stdout)
 
 
 def flood(daemon, corpus):
     return subprocess.Popen(
-        [str(FERMATA), "emit", "--endpoint", f"127.0.0.1:{daemon.ports['http']}", "--tenant", "flood", "--connections",
-         "16", "--corpus", str(corpus), "--duration", f"{FAIR_SECONDS + 30}s", "--json"],
+        ["nice", "-n", str(FAIR_NICE), str(FERMATA), "emit", "--endpoint", f"127.0.0.1:{daemon.ports['http']}", "--tenant",
+         "flood", "--connections", "16", "--corpus", str(corpus), "--duration", f"{FAIR_SECONDS + 30}s", "--json"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+def among_others(daemon, corpus):
+    crowd, flooding = None, None
+    try:
+        crowd = Crowd(daemon.ports["http"], 1000, 100)
+        flooding = flood(daemon, corpus)
+        wait_for(lambda: daemon.metric("fermata_listener_connections", 'listener="otlp_http"') >= 1100, 20, "the crowd")
+        return normal_client(daemon)
+    finally:
+        if flooding:
+            flooding.kill()
+            flooding.wait()
+        if crowd:
+            crowd.close()
+
+
 def print_fairness(corpus):
+    """Rounds in turn, since the rest of the machine is not quiet either; the middle one counts."""
     settings = {"limits.max_connections": 4096, "tenants.rate_spans": 20000, "storage.min_free": "1MiB"}
+    rounds = {"alone": [], "among the others": []}
     with Node(settings) as daemon:
-        alone = normal_client(daemon)
-        crowd, flooding = None, None
-        try:
-            crowd = Crowd(daemon.ports["http"], 1000, 100)
-            flooding = flood(daemon, corpus)
-            wait_for(lambda: daemon.metric("fermata_listener_connections", 'listener="otlp_http"') >= 1100, 20,
-                     "the crowd")
-            crowded = normal_client(daemon)
-        finally:
-            if flooding:
-                flooding.kill()
-                flooding.wait()
-            if crowd:
-                crowd.close()
-    print("\na client of 20 requests/s with 100 spans each; the others: 1,000 idle connections, 100 slow bodies, "
-          "one flooding tenant (rate limit 20,000 spans/s)")
-    for name, got in (("alone", alone), ("among the others", crowded)):
-        print(f"  {name:18s} {got['acked_requests']:5d} requests  ack p50 {got['latency_p50_ms']:6.2f} ms  "
-              f"p99 {got['latency_p99_ms']:6.2f} ms  refused {got['rejected_spans'] + got['failed_spans']}")
-    ratio = crowded["latency_p99_ms"] / max(alone["latency_p99_ms"], 1e-9)
+        for _ in range(FAIR_ROUNDS):
+            rounds["alone"].append(normal_client(daemon))
+            rounds["among the others"].append(among_others(daemon, corpus))
+    print(f"\na client of 50 requests/s with 100 spans each; the others: 1,000 idle connections, 100 slow bodies, one "
+          f"flooding tenant\n(16 connections, rate limit 20,000 spans/s; its sender runs on the same cores, at niceness "
+          f"{FAIR_NICE}); median of {FAIR_ROUNDS} rounds")
+    p99 = {}
+    for name, got in rounds.items():
+        p99[name] = statistics.median(g["latency_p99_ms"] for g in got)
+        print(f"  {name:18s} {sum(g['acked_requests'] for g in got):5d} requests  "
+              f"ack p50 {statistics.median(g['latency_p50_ms'] for g in got):6.2f} ms  p99 {p99[name]:6.2f} ms  "
+              f"(rounds {' '.join(format(g['latency_p99_ms'], '.2f') for g in got)})  "
+              f"refused {sum(g['rejected_spans'] + g['failed_spans'] for g in got)}")
+    ratio = p99["among the others"] / max(p99["alone"], 1e-9)
     print(f"  p99 among the others is {ratio:.1f} times the quiet one, {verdict(ratio, 2)}", flush=True)

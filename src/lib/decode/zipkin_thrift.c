@@ -209,7 +209,9 @@ static int read_span_field(struct zipkin_batch *batch, struct thrift_reader *rea
     case 10:
     case 11:
     case 12:
-        rc = read_int(reader, field, &number);
+        if (field->type < THRIFT_I16 || field->type > THRIFT_I64)
+            return thrift_skip(reader, field->type);
+        rc = thrift_int(reader, &number);
         break;
     default:
         return thrift_skip(reader, field->type);
@@ -269,9 +271,9 @@ int zipkin_thrift_read(struct thrift_reader *reader, struct fm_arena *scratch,
     rc = thrift_list_begin(reader, &type, &count);
     for (uint32_t i = 0; i < count && rc == FM_OK; i++)
         rc = read_span(batch, reader);
-    if (rc == FM_EMALFORMED)
-        rc = fm_fail(why, rc, "not a Thrift list of spans: broken at byte %zu",
-                     len - reader->rest.len);
+    if (rc == FM_EMALFORMED || rc == FM_ELIMIT) /* memory that ends is FM_ENOMEM here */
+        rc = fm_fail(why, FM_EMALFORMED, "not a Thrift list of spans: %s at byte %zu",
+                     rc == FM_ELIMIT ? "nested too deeply" : "broken", len - reader->rest.len);
     return zipkin_batch_finish(batch, rc, why);
 }
 

@@ -21,10 +21,11 @@ struct side {
 struct conversion {
     struct zipkin_batch *batch;
     struct zipkin_draft *draft;
-    struct side *sides[SIDES_MAX];
+    struct side sides[SIDES_MAX]; /* those that are counted */
     uint32_t side_count;
     struct zipkin_note *core[CORE_COUNT];
     struct side *side_of[CORE_COUNT];
+    struct zipkin_note starts[2]; /* inferred */
 };
 
 static int note_core(const struct zipkin_note *note)
@@ -49,12 +50,11 @@ static struct side *side_new(struct conversion *c, const struct zipkin_endpoint 
 {
     const struct zipkin_span *from = &c->draft->span;
     if (c->side_count == SIDES_MAX)
-        return c->sides[0];
-    struct side *side = fm_arena_zalloc(c->batch->scratch, sizeof *side);
-    if (!side)
-        return NULL;
-    side->span = (struct zipkin_span){
-        .has_parent = from->has_parent, .name = from->name, .side = (uint8_t)c->side_count};
+        return &c->sides[0];
+    struct side *side = &c->sides[c->side_count];
+    *side = (struct side){.span = {.has_parent = from->has_parent,
+                                   .name = from->name,
+                                   .side = (uint8_t)c->side_count}};
     memcpy(side->span.trace_id, from->trace_id, sizeof from->trace_id);
     memcpy(side->span.id, from->id, sizeof from->id);
     memcpy(side->span.parent_id, from->parent_id, sizeof from->parent_id);
@@ -62,7 +62,7 @@ static struct side *side_new(struct conversion *c, const struct zipkin_endpoint 
         side->span.local = *host;
         side->has_local = true;
     }
-    c->sides[c->side_count++] = side;
+    c->side_count++;
     return side;
 }
 
@@ -70,9 +70,9 @@ static struct side *side_new(struct conversion *c, const struct zipkin_endpoint 
 static struct side *side_for(struct conversion *c, const struct zipkin_endpoint *host)
 {
     if (!host)
-        return c->side_count ? c->sides[0] : side_new(c, NULL);
+        return c->side_count ? &c->sides[0] : side_new(c, NULL);
     for (uint32_t i = 0; i < c->side_count; i++) {
-        struct side *side = c->sides[i];
+        struct side *side = &c->sides[i];
         if (!side->has_local) {
             side->span.local = *host;
             side->has_local = true;
@@ -92,14 +92,12 @@ static struct side *side_of(const struct conversion *c, enum core begin, enum co
 
 /* ---- annotations ---- */
 
-static int take_notes(struct conversion *c)
+static void take_notes(struct conversion *c)
 {
     for (uint32_t i = 0; i < c->draft->note_count; i++) {
         struct zipkin_note *note = &c->draft->notes[i];
         struct side *side = side_for(c, note->host);
         int core = note_core(note);
-        if (!side)
-            return FM_ENOMEM;
         note->side = side->span.side;
         if (core < 0 || c->core[core])
             continue;
@@ -109,30 +107,26 @@ static int take_notes(struct conversion *c)
         if (core_kinds[core] && side->span.kind == ZIPKIN_UNSPECIFIED)
             side->span.kind = core_kinds[core];
     }
-    return FM_OK;
 }
 
 /* An end without its beginning, where the span's own times say when that was. */
-static int infer_starts(struct conversion *c)
+static void infer_starts(struct conversion *c)
 {
     static const enum core pairs[][2] = {{CORE_CS, CORE_CR}, {CORE_SR, CORE_SS}};
     const struct zipkin_span *span = &c->draft->span;
     uint64_t end_us;
     if (!span->timestamp_us || !span->duration_us ||
         __builtin_add_overflow(span->timestamp_us, span->duration_us, &end_us))
-        return FM_OK;
+        return;
     for (size_t i = 0; i < FM_COUNT(pairs); i++) {
         const struct zipkin_note *end = c->core[pairs[i][1]];
         if (c->core[pairs[i][0]] || !end || end->time_us != end_us)
             continue;
-        struct zipkin_note *begin = fm_arena_dup(c->batch->scratch, end, sizeof *begin);
-        if (!begin)
-            return FM_ENOMEM;
+        struct zipkin_note *begin = &c->starts[i];
         begin->time_us = span->timestamp_us;
         c->core[pairs[i][0]] = begin;
         c->side_of[pairs[i][0]] = c->side_of[pairs[i][1]];
     }
-    return FM_OK;
 }
 
 /* ---- times ---- */
@@ -159,18 +153,15 @@ static void set_times(struct conversion *c, struct side *side, enum core begin, 
 static struct side *fork_side(struct conversion *c, struct side *of, uint8_t kind)
 {
     struct side *side = side_new(c, of->has_local ? &of->span.local : NULL);
-    if (side)
-        side->span.kind = kind;
+    side->span.kind = kind;
     return side;
 }
 
-static int convert_call(struct conversion *c)
+static void convert_call(struct conversion *c)
 {
     struct side *client = c->side_of[CORE_CS], *server = c->side_of[CORE_SR];
     if (client == server) {
         server = fork_side(c, client, ZIPKIN_SERVER);
-        if (!server)
-            return FM_ENOMEM;
         c->side_of[CORE_SR] = server;
     }
     client->span.kind = ZIPKIN_CLIENT;
@@ -179,7 +170,6 @@ static int convert_call(struct conversion *c)
     server->span.is_shared = true;
     server->span.timestamp_us = c->core[CORE_SR]->time_us;
     server->span.duration_us = time_between(c->core[CORE_SR], c->core[CORE_SS]);
-    return FM_OK;
 }
 
 /* One side without the whole of its story: what there is of it. */
@@ -196,36 +186,34 @@ static void convert_incomplete(struct conversion *c)
             end->side = c->side_of[ends[i][1]]->span.side;
     }
     if (own->timestamp_us) {
-        c->sides[0]->span.timestamp_us = own->timestamp_us;
-        c->sides[0]->span.duration_us = own->duration_us;
+        c->sides[0].span.timestamp_us = own->timestamp_us;
+        c->sides[0].span.duration_us = own->duration_us;
     }
 }
 
-static int convert_times(struct conversion *c)
+static void convert_times(struct conversion *c)
 {
     const struct zipkin_span *own = &c->draft->span;
     bool cs = c->core[CORE_CS], cr = c->core[CORE_CR], sr = c->core[CORE_SR], ss = c->core[CORE_SS];
-    int rc = FM_OK;
     if (cs && sr)
-        rc = convert_call(c);
+        convert_call(c);
     else if (cs && cr)
         set_times(c, c->side_of[CORE_CS], CORE_CS, CORE_CR);
     else if (sr && ss)
         set_times(c, c->side_of[CORE_SR], CORE_SR, CORE_SS);
     else
         convert_incomplete(c);
-    if (rc == FM_OK && sr && !cs && (!own->timestamp_us || (ss && !own->duration_us)))
+    if (sr && !cs && (!own->timestamp_us || (ss && !own->duration_us)))
         c->side_of[CORE_SR]->span.is_shared = true;
-    return rc;
 }
 
-static int convert_messages(struct conversion *c)
+static void convert_messages(struct conversion *c)
 {
     struct zipkin_note **core = c->core;
     struct side *producer = c->side_of[CORE_MS], *consumer = c->side_of[CORE_MR];
     if (core[CORE_MS] && core[CORE_MR]) { /* should not happen, and does */
-        if (producer == consumer && !(consumer = fork_side(c, producer, ZIPKIN_CONSUMER)))
-            return FM_ENOMEM;
+        if (producer == consumer)
+            consumer = fork_side(c, producer, ZIPKIN_CONSUMER);
         producer->span.kind = ZIPKIN_PRODUCER;
         consumer->span.kind = ZIPKIN_CONSUMER;
         c->side_of[CORE_MR] = consumer;
@@ -245,14 +233,13 @@ static int convert_messages(struct conversion *c)
                 core[i]->side = c->side_of[i]->span.side;
         }
     }
-    return FM_OK;
 }
 
 /* ---- tags ---- */
 
 static bool is_address(const struct zipkin_tag *tag, const char *key)
 {
-    return tag->host && fm_slice_equal_text(tag->key, key);
+    return tag->host && tag->key.len == 2 && memcmp(tag->key.ptr, key, 2) == 0;
 }
 
 static bool endpoint_equal(const struct zipkin_endpoint *a, const struct zipkin_endpoint *b)
@@ -271,24 +258,21 @@ static void set_client_address(struct side *server, const struct zipkin_endpoint
 }
 
 /* Addresses with no core annotation beside them say by themselves who is who. */
-static int take_lone_addresses(struct conversion *c, const struct zipkin_endpoint *ca,
-                               const struct zipkin_endpoint *sa)
+static void take_lone_addresses(struct conversion *c, const struct zipkin_endpoint *ca,
+                                const struct zipkin_endpoint *sa)
 {
     struct side *side = side_for(c, ca && sa ? ca : NULL);
-    if (!side)
-        return FM_ENOMEM;
     side->span.remote = sa ? *sa : *ca;
     if (!sa)
         side->span.kind = ZIPKIN_SERVER;
-    return FM_OK;
 }
 
-static int take_addresses(struct conversion *c, const struct zipkin_endpoint *ca,
-                          const struct zipkin_endpoint *sa, const struct zipkin_endpoint *ma)
+static void take_addresses(struct conversion *c, const struct zipkin_endpoint *ca,
+                           const struct zipkin_endpoint *sa, const struct zipkin_endpoint *ma)
 {
     struct side *client = side_of(c, CORE_CS, CORE_CR), *server = side_of(c, CORE_SR, CORE_SS);
     if (!client && !server && (ca || sa))
-        return take_lone_addresses(c, ca, sa);
+        take_lone_addresses(c, ca, sa);
     if (sa && client)
         client->span.remote = *sa;
     if (ca && server)
@@ -297,10 +281,9 @@ static int take_addresses(struct conversion *c, const struct zipkin_endpoint *ca
         c->side_of[CORE_MS]->span.remote = *ma;
     if (ma && c->core[CORE_MR])
         c->side_of[CORE_MR]->span.remote = *ma;
-    return FM_OK;
 }
 
-static int take_tags(struct conversion *c)
+static void take_tags(struct conversion *c)
 {
     const struct zipkin_endpoint *ca = NULL, *sa = NULL, *ma = NULL;
     for (uint32_t i = 0; i < c->draft->tag_count; i++) {
@@ -316,31 +299,25 @@ static int take_tags(struct conversion *c)
             bool only_names_service =
                 fm_slice_equal_text(tag->key, "lc") && tag->type == ZIPKIN_TEXT && !tag->text.len;
             const struct side *side = side_for(c, tag->host);
-            if (!side)
-                return FM_ENOMEM;
             if (!only_names_service)
                 tag->side = side->span.side;
         }
     }
-    return take_addresses(c, ca, sa, ma);
+    take_addresses(c, ca, sa, ma);
 }
 
 int zipkin_v1_convert(struct zipkin_batch *batch)
 {
     struct conversion c = {.batch = batch, .draft = &batch->draft};
-    int rc = take_notes(&c);
-    if (rc == FM_OK && !c.side_count && !side_for(&c, NULL))
-        rc = FM_ENOMEM;
-    if (rc < 0)
-        return rc;
-    rc = infer_starts(&c);
-    if (rc == FM_OK)
-        rc = convert_times(&c);
-    if (rc == FM_OK)
-        rc = convert_messages(&c);
-    if (rc == FM_OK)
-        rc = take_tags(&c);
+    int rc = FM_OK;
+    take_notes(&c);
+    if (!c.side_count)
+        (void)side_for(&c, NULL); /* makes one */
+    infer_starts(&c);
+    convert_times(&c);
+    convert_messages(&c);
+    take_tags(&c);
     for (uint32_t i = 0; i < c.side_count && rc == FM_OK; i++)
-        rc = zipkin_batch_add(batch, &c.sides[i]->span);
+        rc = zipkin_batch_add(batch, &c.sides[i].span);
     return rc;
 }

@@ -381,13 +381,13 @@ static void test_scopes(void **state)
 #define SCOPE_VERSION(v) "'otel.scope.version':'" v "'"
 #define LIBRARY_NAME(n)  "'otel.library.name':'" n "'"
 #define LIBRARY_VER(v)   "'otel.library.version':'" v "'"
-    /* clang-format off: one span a line */
-    static const char spans[] =
-        "[" SCOPED(SCOPE_NAME("n") "," SCOPE_VERSION("1")) "," SCOPED(LIBRARY_NAME("n") "," LIBRARY_VER("2")) "," SCOPED(
-            LIBRARY_NAME("n") "," LIBRARY_VER(
-                "1")) "," SCOPED(SCOPE_NAME("m") "," LIBRARY_NAME("n")) "," SCOPED(SCOPE_VERSION("3")) "," SERVED("a",
-                                                                                                                  "") "]";
-    /* clang-format on */
+    static const char spans[] = /* clang-format off */
+        "[" SCOPED(SCOPE_NAME("n") "," SCOPE_VERSION("1"))
+        "," SCOPED(LIBRARY_NAME("n") "," LIBRARY_VER("2"))
+        "," SCOPED(LIBRARY_NAME("n") "," LIBRARY_VER("1"))
+        "," SCOPED(SCOPE_NAME("m") "," LIBRARY_NAME("n"))
+        "," SCOPED(SCOPE_VERSION("3"))
+        "," SERVED("a", "") "]"; /* clang-format on */
     json_expect(spans, "resource{ service.name=\"a\"} scopes scope{n 1} " SPAN " " SPAN
                        " scopes scope{n 2} " SPAN " scopes scope{m} " SPAN " scopes scope{ 3} " SPAN
                        " scopes " SPAN);
