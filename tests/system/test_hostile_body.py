@@ -73,7 +73,7 @@ class HostileTest(DaemonTest):
         if not self.node.process:
             return
         wait_for(lambda: self.node.metric("fermata_memory_used_bytes") == 0, 10, "the budget")
-        self.assertLess(self.rss() - self.before, self.rss_max)
+        self.assert_grew_less(self.before, self.rss(), self.rss_max)
         self.good()
         self.node.stop()
 

@@ -218,7 +218,7 @@ class HostileNetTest(DaemonTest):
                 break
         peer.until_end(5)
         self.assertTrue(peer.ended)
-        self.assertLess(self.memory(node) - before, 16 << 20)
+        self.assert_grew_less(before, self.memory(node), 16 << 20)
         self.assertEqual(self.refused(node, "otlp_grpc", "flood"), 1)
         self.assert_serves(node)
         node.stop()
@@ -365,7 +365,7 @@ class HostileNetTest(DaemonTest):
         while time.monotonic() < deadline and sent < 200 << 20:
             for peer in select.select([], peers, [], 0.1)[1]:
                 sent += peer.send(chunk)
-        self.assertLess(self.memory(node) - before, 16 << 20)
+        self.assert_grew_less(before, self.memory(node), 16 << 20)
         for peer in peers:
             peer.close()
         node.kill()

@@ -25,7 +25,7 @@
 #define STALL_NS          UINT64_C(20000000)   /* the budget was used up */
 #define HELD_NS           UINT64_C(2000000000) /* then a batch that the log refuses is dropped */
 #define REFUSED_NS        UINT64_C(100000000)  /* the log took no batch */
-#define FILL_NS           UINT64_C(40000000)  /* then it goes, however small */
+#define FILL_NS           UINT64_C(40000000)   /* then it goes, however small */
 #define RECENT_KEYS       256u
 
 /* Spans on their way to the log. */

@@ -102,7 +102,7 @@ struct tenant {
     size_t block_count, block_capacity;
     uint64_t group_number, group_bytes; /* what the log chose of it last, and for which group */
     uint32_t cut_failures;              /* in a row */
-    uint64_t cut_after_ns; /* not before */
+    uint64_t cut_after_ns;              /* not before */
 };
 
 /* ---- blocks.c ---- */

@@ -168,13 +168,11 @@ static void log_group_put(struct log_group *group, struct log_item item, const u
 static int log_group_add(struct log_group *group, struct store_append *append,
                          struct tenant *tenant)
 {
-    int rc =
-        log_group_reserve(group, group->count + 1, group->key_count + append->trace_key_count);
+    int rc = log_group_reserve(group, group->count + 1, group->key_count + append->trace_key_count);
     if (rc < 0)
         return rc;
     append->rc = FM_OK;
-    log_group_put(group, (struct log_item){.append = append, .tenant = tenant},
-                  append->trace_keys);
+    log_group_put(group, (struct log_item){.append = append, .tenant = tenant}, append->trace_keys);
     return FM_OK;
 }
 

@@ -19,6 +19,8 @@ struct inbox {
     uint8_t last[64];
     uint64_t wanted; /* datagrams; then the loop ends */
     bool pause_at_once, is_closed;
+    struct pf_timer streaming; /* a datagram each time */
+    uint64_t streamed;
 };
 
 static void inbox_on_datagrams(void *self, const struct fm_slice *datagrams, size_t count)
@@ -192,6 +194,45 @@ static void test_pause_from_within_ends_the_turn(void **state)
     assert_int_equal(inbox.count, 100);
 }
 
+static void inbox_on_streaming(struct pf_timer *timer)
+{
+    struct inbox *inbox = FM_CONTAINER(timer, struct inbox, streaming);
+    inbox_send(inbox, "again", 5);
+    inbox->streamed++;
+    pf_timer_start(inbox->platform, timer, UINT64_C(1000000));
+}
+
+/* Read by the clock; pausing, going on and the end lose nothing of it. */
+static void test_a_stream_is_gathered(void **state)
+{
+    (void)state;
+    struct inbox inbox;
+    assert_ok(inbox_open(&inbox, "127.0.0.1:0", FM_MIB(1)));
+    inbox_dial(&inbox, AF_INET);
+    inbox.streaming.fire = inbox_on_streaming;
+    pf_timer_start(inbox.platform, &inbox.streaming, 0);
+    inbox_run(&inbox, 200);
+    assert_true(inbox.count > 0);
+    net_udp_pause(inbox.udp, true);
+    uint64_t before = inbox.count;
+    inbox_run(&inbox, 50);
+    assert_int_equal(inbox.count, before);
+    net_udp_pause(inbox.udp, false);
+    inbox_run(&inbox, 50);
+    assert_true(inbox.count > before);
+    pf_timer_stop(inbox.platform, &inbox.streaming);
+    inbox_run(&inbox, 100); /* the last of them; then there is nothing to gather */
+    assert_int_equal(inbox.count, inbox.streamed);
+    inbox_send(&inbox, "alone", 5);
+    inbox_run(&inbox, 100);
+    assert_int_equal(inbox.count, inbox.streamed + 1);
+    pf_timer_start(inbox.platform, &inbox.streaming, 0);
+    inbox_run(&inbox, 50);
+    pf_timer_stop(inbox.platform, &inbox.streaming);
+    inbox_close(&inbox);
+    assert_int_equal(inbox.count, inbox.streamed + 1);
+}
+
 static void test_failures_are_named(void **state)
 {
     (void)state;
@@ -226,6 +267,7 @@ int main(void)
         cmocka_unit_test(test_long_ones_are_counted_and_not_given),
         cmocka_unit_test(test_pause_absorbs_then_the_kernel_drops),
         cmocka_unit_test(test_pause_from_within_ends_the_turn),
+        cmocka_unit_test(test_a_stream_is_gathered),
         cmocka_unit_test(test_failures_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
