@@ -10,6 +10,10 @@
 
 #include "fermata/bytes.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 enum json_state {
     JSON_STATE_VALUE,
     JSON_STATE_VALUE_OR_END,
@@ -68,10 +72,26 @@ static uint64_t json_zero_bytes(uint64_t word)
 
 /* Index of the first byte from i on that ends a run of plain string text: quote, backslash, control
  * character.  Bytes >= 0x80 only set *high. */
-static size_t json_plain_run(struct fm_slice text, size_t i, bool *high)
+static inline size_t json_plain_run(struct fm_slice text, size_t i, bool *high)
 {
     uint64_t seen = 0;
 
+#ifdef __SSE2__ /* every x86-64; strings are short, so that one step finds most ends */
+    const __m128i quote = _mm_set1_epi8('"'), escape = _mm_set1_epi8('\\');
+    const __m128i control = _mm_set1_epi8(0x1f);
+    for (; text.len - i >= 16; i += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(text.ptr + i));
+        __m128i ends = _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, escape));
+        ends = _mm_or_si128(ends, _mm_cmpeq_epi8(_mm_min_epu8(bytes, control), bytes));
+        unsigned stop = (unsigned)_mm_movemask_epi8(ends);
+        unsigned highs = (unsigned)_mm_movemask_epi8(bytes);
+        if (stop) {
+            *high |= seen || (highs & (stop - 1) & ~stop);
+            return i + (unsigned)__builtin_ctz(stop);
+        }
+        seen |= highs;
+    }
+#endif
     for (; text.len - i >= 8; i += 8) {
         uint64_t word = fm_load_le64(text.ptr + i);
         uint64_t stop = json_zero_bytes(word ^ JSON_ONES * '"') |
@@ -217,10 +237,16 @@ static int json_string_end(struct json_reader *reader, bool *ret_escaped, bool *
     return FM_OK;
 }
 
-static int json_read_string(struct json_reader *reader, bool wanted, struct fm_slice *ret_text)
+static inline int json_read_string(struct json_reader *reader, bool wanted, struct fm_slice *ret_text)
 {
     size_t start = ++reader->position; /* behind the quote */
-    bool escaped, high;
+    bool escaped, high = false;
+    size_t end = json_plain_run(reader->document, start, &high);
+    if (FM_LIKELY(end < reader->document.len && reader->document.ptr[end] == '"' && !high)) {
+        *ret_text = fm_slice(reader->document.ptr + start, end - start);
+        reader->position = end + 1;
+        return FM_OK;
+    }
     int rc = json_string_end(reader, &escaped, &high);
     if (rc < 0)
         return rc;
