@@ -185,13 +185,13 @@ static inline int transcode_value(struct transcode *transcode, uint8_t type, boo
     }
 }
 
-/* A struct to the other encoding. */
-static inline int transcode_run(struct fm_slice input, enum thrift_encoding from,
+/* A struct or a list to the other encoding. */
+static inline int transcode_run(struct fm_slice input, enum thrift_encoding from, uint8_t type,
                                 struct fm_buf *target)
 {
     struct transcode transcode = {.target = target, .to_compact = from != THRIFT_COMPACT};
     thrift_reader_init_as(&transcode.reader, from, input);
-    return transcode_struct(&transcode, 0);
+    return transcode_value(&transcode, type, false, 0);
 }
 
 #endif
