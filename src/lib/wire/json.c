@@ -237,7 +237,8 @@ static int json_string_end(struct json_reader *reader, bool *ret_escaped, bool *
     return FM_OK;
 }
 
-static inline int json_read_string(struct json_reader *reader, bool wanted, struct fm_slice *ret_text)
+static inline int json_read_string(struct json_reader *reader, bool wanted,
+                                   struct fm_slice *ret_text)
 {
     size_t start = ++reader->position; /* behind the quote */
     bool escaped, high = false;
