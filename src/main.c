@@ -15,7 +15,7 @@ static const struct verb {
     {"check", tool_check, "check the configuration"},
     {"config", tool_config, "print the configuration: --defaults, --effective"},
     {"status", tool_status, "ask a running daemon how it is"},
-    {"query", tool_query, "query trace ID: show one trace"},
+    {"query", tool_query, "query search|trace|tags|values|metrics"},
     {"emit", tool_emit, "send realistic traces and measure the answers"},
     {"block", tool_block, "block inspect|verify|dump DIR"},
     {"wal", tool_wal, "wal inspect DIR|FILE"},

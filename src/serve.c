@@ -277,6 +277,12 @@ static int serve_open_services(struct serve *serve)
     const struct query_options query = {
         .concurrency_max = (uint32_t)config->query_concurrency,
         .trace_bytes_max = config->max_bytes_per_trace,
+        .thread_count = (uint32_t)config->worker_threads,
+        .timeout_ns = config->query_timeout,
+        .memory_max = config->query_memory,
+        .search_range_max_ns = config->query_search_range,
+        .metrics_range_max_ns = config->query_metrics_range,
+        .series_max = (uint32_t)config->query_series,
     };
     struct ingest_options ingest = {
         .limits = decode_limits_default,

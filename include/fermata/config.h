@@ -33,6 +33,8 @@
     CONFIG_RECEIVER(X, "receiver.zipkin", zipkin, "127.0.0.1:9411")                                \
     X(LIST, "receiver.zipkin", "cors_allowed_origins", zipkin_cors_allowed_origins, "",            \
       "list of origins, or *; empty: off")                                                         \
+    X(BOOL, "receiver.zipkin", "query_enabled", zipkin_query_enabled, "true",                      \
+      "also answers Zipkin's query API: to this host, and to identities")                          \
     X(TEXT, "tenants", "overrides_file", tenants_overrides_file, "", "rates and identities")       \
     X(BYTES, "tenants", "rate_bytes", tenants_rate_bytes, "0", "a second, each; 0: unlimited")     \
     X(BYTES, "tenants", "burst_bytes", tenants_burst_bytes, "0", "0: two seconds' worth")          \
@@ -91,7 +93,13 @@
     X(TEXT, "upload.s3", "tls_ca_file", s3_tls_ca_file, "", "empty: the system's store")           \
     CONFIG_RECEIVER(X, "query", query, "127.0.0.1:3200")                                           \
     X(TEXT, "query", "http_api_prefix", http_api_prefix, "", "path in front of /api")              \
-    X(UINT, "query", "concurrency", query_concurrency, "4", "queries at once")
+    X(UINT, "query", "concurrency", query_concurrency, "4", "queries at once")                     \
+    X(DURATION, "query", "timeout", query_timeout, "60s", "of a search or metrics query")          \
+    X(BYTES, "query", "max_memory_bytes", query_memory, "128MiB", "of one of them")                \
+    X(DURATION, "query", "max_search_duration", query_search_range, "168h", "end - start")         \
+    X(DURATION, "query", "max_metrics_duration", query_metrics_range, "24h", "end - start")        \
+    X(UINT, "query", "metrics_max_series", query_series, "0", "of an answer; 0: unlimited")        \
+    CONFIG_RECEIVER(X, "query.jaeger", query_jaeger, "127.0.0.1:16686")
 
 #define CONFIG_RECEIVER(X, section, name, endpoint)                                                \
     X(BOOL, section, "enabled", name##_enabled, "true", "")                                        \
@@ -133,12 +141,7 @@ struct config { /* immutable after load */
 };
 
 /* Values of the CHOICE fields, in the order of their help. */
-enum config_log_level {
-    CONFIG_LOG_ERROR,
-    CONFIG_LOG_WARN,
-    CONFIG_LOG_INFO,
-    CONFIG_LOG_DEBUG,
-};
+enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARN, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
 enum config_log_format { CONFIG_LOGFMT, CONFIG_LOG_JSON };
 enum config_sync { CONFIG_SYNC_GROUP, CONFIG_SYNC_INTERVAL, CONFIG_SYNC_NONE };
 enum config_wal_compression { CONFIG_WAL_LZ4, CONFIG_WAL_NONE };
@@ -156,7 +159,8 @@ enum config_tls_version { CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
     X(JAEGER_GRPC, "jaeger_grpc", "receiver.jaeger_grpc", jaeger_grpc)                             \
     X(JAEGER_SAMPLING, "jaeger_sampling", "receiver.jaeger_sampling", jaeger_sampling)             \
     X(ZIPKIN, "zipkin", "receiver.zipkin", zipkin)                                                 \
-    X(QUERY, "query", "query", query)
+    X(QUERY, "query", "query", query)                                                              \
+    X(QUERY_JAEGER, "query_jaeger", "query.jaeger", query_jaeger)
 enum config_listener_index {
 #define X(index, name, section, field) CONFIG_LISTENER_##index,
     CONFIG_LISTENERS(X)

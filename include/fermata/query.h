@@ -8,8 +8,14 @@
 
 struct query_engine;
 struct query_options {
-    uint32_t concurrency_max; /* more: FM_EUNAVAILABLE at once */
+    uint32_t concurrency_max; /* of each kind; more wait, a line too long is FM_EUNAVAILABLE */
     size_t trace_bytes_max;
+    /* Of questions over many traces (query_ask.h); 0: a default. */
+    uint32_t thread_count; /* that one of them may use; as many as the lane has */
+    uint64_t timeout_ns;   /* waiting included */
+    size_t memory_max;     /* of each; times concurrency_max is what all of them take at most */
+    uint64_t search_range_max_ns, metrics_range_max_ns;
+    uint32_t series_max; /* of an answer; 0: unlimited */
 };
 FM_MUST int query_engine_new(struct query_engine **ret_engine, struct platform *platform,
                              struct store *store, const struct query_options *options);

@@ -23,7 +23,7 @@ enum tool_exit {
 int tool_check(int argc, char **argv);
 int tool_config(int argc, char **argv);
 int tool_status(int argc, char **argv);
-int tool_query(int argc, char **argv); /* query trace ID */
+int tool_query(int argc, char **argv); /* query search|trace|tags|values|metrics */
 int tool_emit(int argc, char **argv);
 int tool_block(int argc, char **argv); /* block inspect|verify|dump DIR */
 int tool_wal(int argc, char **argv);   /* wal inspect DIR|FILE */

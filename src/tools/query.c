@@ -1,28 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* query trace ID: one trace, from a running daemon or from the directory of a dead node. */
+/* query: one trace, a search, names, values or metrics, from a running daemon, from the directory
+ * of a dead node, or from a bucket. */
+#include "query.h"
+
 #include <stdio.h>
 
 #include "fermata/json.h"
 #include "fermata/pb.h"
-#include "http_client.h"
+#include "fermata/units.h"
 #include "node_files.h"
-#include "options.h"
 #include "otlp_json.h"
 #include "waterfall.h"
 
 #define QUERY_URL       "http://127.0.0.1:3200"
 #define QUERY_TRACE_MAX FM_MIB(256)
 
-struct query_request {
-    const struct options *options;
-    const char *url, *tenant, *data_dir;
-    bool json;
-    struct trace_id id;
-};
-
-static int query_fail(const struct query_request *request, int rc, const char *text)
+int query_fail(const struct query_request *request, int rc, const char *text)
 {
-    int exit = rc == FM_EUSAGE ? EXIT_WRONG_USAGE : rc == FM_ENOTFOUND ? EXIT_NOT_FOUND : EXIT_IO;
+    int exit = rc == FM_EUSAGE                          ? EXIT_WRONG_USAGE
+               : rc == FM_ENOTFOUND                     ? EXIT_NOT_FOUND
+               : rc == FM_EMALFORMED || rc == FM_ELIMIT ? EXIT_NEGATIVE
+                                                        : EXIT_IO;
     return options_fail(request->options, exit, "%s", text);
 }
 
@@ -64,18 +62,15 @@ static int query_show(const struct query_request *request, struct trace *trace, 
 
 /* ---- from a daemon ---- */
 
-static int query_get(const struct query_request *request, const char *accept,
-                     struct http_answer *answer)
+int query_get(const struct query_request *request, const char *target, const char *accept,
+              struct http_answer *answer)
 {
     const struct http_header headers[] = {
         {FM_SLICE("accept"), fm_slice_text(accept)},
         {FM_SLICE("x-scope-orgid"), fm_slice_text(request->tenant ? request->tenant : "")},
     };
-    char id[33], target[80];
     struct fm_why why;
 
-    trace_id_print(&request->id, id);
-    (void)snprintf(target, sizeof target, "/api/v2/traces/%s", id);
     int rc = http_client_get(request->url, target, headers, request->tenant ? 2 : 1, answer, &why);
     if (rc == FM_EUSAGE)
         return options_fail(request->options, EXIT_WRONG_USAGE, "%s", why.text);
@@ -84,13 +79,19 @@ static int query_get(const struct query_request *request, const char *accept,
                             request->url, why.text);
     if (answer->status == 200)
         return EXIT_DONE;
-    int exit = answer->status == 404                            ? query_not_found(request)
+    int exit = answer->status == 404                            ? EXIT_NOT_FOUND
                : answer->status == 429 || answer->status == 503 ? EXIT_TEMPORARY
                                                                 : EXIT_NEGATIVE;
-    if (answer->status != 404)
+    size_t len = answer->body.len;
+    while (len && answer->body.ptr[len - 1] == '\n')
+        len--;
+    if (answer->status == 400) /* the words of the API are for people */
+        (void)options_fail(request->options, exit, "%.*s", (int)FM_MIN(len, (size_t)2000),
+                           len ? (const char *)answer->body.ptr : "");
+    else
         (void)options_fail(request->options, exit, "HTTP %d: %.*s", answer->status,
-                           (int)FM_MIN(answer->body.len, (size_t)300),
-                           answer->body.ptr ? (const char *)answer->body.ptr : "");
+                           (int)FM_MIN(len, (size_t)300),
+                           len ? (const char *)answer->body.ptr : "");
     http_answer_fini(answer);
     return exit;
 }
@@ -140,8 +141,11 @@ static int query_daemon(const struct query_request *request)
     struct http_answer answer;
     bool is_partial = false;
 
-    int exit =
-        query_get(request, request->json ? "application/json" : "application/protobuf", &answer);
+    char id[33], target[80];
+    trace_id_print(&request->id, id);
+    (void)snprintf(target, sizeof target, "/api/v2/traces/%s", id);
+    int exit = query_get(request, target,
+                         request->json ? "application/json" : "application/protobuf", &answer);
     if (exit != EXIT_DONE)
         return exit;
     if (request->json) {
@@ -161,7 +165,7 @@ static int query_daemon(const struct query_request *request)
 
 /* ---- from files ---- */
 
-static int query_files(const struct query_request *request)
+static int query_node(const struct query_request *request)
 {
     FM_AUTO(trace) trace = NULL;
     struct fm_why why = {""};
@@ -179,41 +183,185 @@ static int query_files(const struct query_request *request)
     return query_show(request, trace, false);
 }
 
+/* What the API would answer. */
+static int query_show_answer(const struct query_request *request, struct trace *trace,
+                             uint64_t inspected_bytes)
+{
+    struct fm_buf out;
+
+    int rc = trace_finish(trace);
+    if (rc < 0)
+        return query_fail(request, rc, fm_rc_text(rc));
+    if (trace_span_count(trace) == 0)
+        return query_not_found(request);
+    fm_buf_init(&out, 4 * QUERY_TRACE_MAX);
+    trace_render(trace, TRACE_V2_JSON, inspected_bytes, &out);
+    fm_buf_puts(&out, "\n");
+    terminal_flush(&out);
+    fm_buf_fini(&out);
+    return EXIT_DONE;
+}
+
+static int query_bucket(const struct query_request *request)
+{
+    FM_AUTO(trace) trace = NULL;
+    struct query_files files;
+    struct fm_why why = {""};
+
+    int rc = trace_new(&trace, &request->id, QUERY_TRACE_MAX);
+    if (rc == FM_OK)
+        rc = query_files_open(&files, request, &why);
+    if (rc < 0)
+        return query_fail(request, rc, why.text[0] ? why.text : fm_rc_text(rc));
+    rc = query_files_find(&files, &request->id, trace, &why);
+    query_files_complain(&files);
+    query_files_close(&files);
+    if (rc < 0)
+        return query_fail(request, rc, why.text[0] ? why.text : fm_rc_text(rc));
+    return request->json ? query_show_answer(request, trace, files.stats.inspected_bytes)
+                         : query_show(request, trace, false);
+}
+
+static int query_trace(struct query_request *request)
+{
+    struct fm_why why;
+
+    if (trace_id_parse(fm_slice_text(request->text), &request->id, &why) < 0)
+        return options_fail(request->options, EXIT_WRONG_USAGE,
+                            "%s: accepted is 1 to 32 hex digits", request->text);
+    if (request->bucket)
+        return query_bucket(request);
+    return request->data_dir ? query_node(request) : query_daemon(request);
+}
+
+/* ---- the verb ---- */
+
+/* Unix seconds, perhaps with a fraction, or RFC 3339. */
+static bool query_parse_time(const char *text, uint64_t *ret_ns)
+{
+    struct fm_slice whole = fm_slice(text, strcspn(text, "."));
+    const char *fraction = text + whole.len;
+    uint64_t s, ns = 0;
+
+    if (fm_rfc3339_parse(fm_slice_text(text), ret_ns) == FM_OK)
+        return true;
+    if (fm_u64_parse(whole, &s) < 0 || s > UINT64_MAX / FM_NS_PER_S - 1)
+        return false;
+    uint64_t unit = FM_NS_PER_S / 10;
+    for (fraction += *fraction == '.'; *fraction; fraction++, unit /= 10) {
+        if (*fraction < '0' || *fraction > '9')
+            return false;
+        ns += (uint64_t)(*fraction - '0') * unit;
+    }
+    *ret_ns = s * FM_NS_PER_S + ns;
+    return true;
+}
+
+static int query_check(struct query_request *request)
+{
+    const struct options *options = request->options;
+    const char *bad = NULL;
+
+    if (request->tenant && !tenant_is_valid(fm_slice_text(request->tenant)))
+        return options_fail(options, EXIT_WRONG_USAGE, "%s: no tenant's name", request->tenant);
+    if (request->bucket && strncmp(request->bucket, "dir:", 4) != 0)
+        return options_fail(options, EXIT_WRONG_USAGE, "--bucket %s: accepted is dir:PATH",
+                            request->bucket);
+    if (request->bucket && request->data_dir)
+        return options_fail(options, EXIT_WRONG_USAGE, "--bucket or --data-dir, not both");
+    if (request->bucket)
+        request->bucket += 4;
+    if (request->start_text && !query_parse_time(request->start_text, &request->start_ns))
+        bad = request->start_text;
+    if (request->end_text && !query_parse_time(request->end_text, &request->end_ns))
+        bad = request->end_text;
+    if (bad)
+        return options_fail(options, EXIT_WRONG_USAGE,
+                            "%s: accepted are Unix seconds and 2026-01-02T03:04:05Z", bad);
+    if (!request->start_ns != !request->end_ns)
+        return options_fail(options, EXIT_WRONG_USAGE, "--start and --end, or neither");
+    if (request->limit > UINT32_MAX || request->spss > UINT32_MAX)
+        return options_fail(options, EXIT_WRONG_USAGE, "--limit or --spss is too large");
+    return EXIT_DONE;
+}
+
+static int query_run(struct query_request *request, const char *const *words)
+{
+    static const char *const kinds[] = {
+        [ASK_SEARCH] = "search",
+        [ASK_TAG_NAMES] = "tags",
+        [ASK_TAG_VALUES] = "values",
+        [ASK_METRICS] = "metrics",
+    };
+    int exit = query_check(request);
+
+    if (exit != EXIT_DONE)
+        return exit;
+    request->text = words[1] ? words[1] : "";
+    request->filter = words[2] ? words[2] : "";
+    bool is_trace = strcmp(words[0], "trace") == 0;
+    if (words[2] && strcmp(words[0], "values") != 0)
+        return options_fail(request->options, EXIT_WRONG_USAGE, "one word too many: %s", words[2]);
+    if (!words[1] &&
+        (is_trace || strcmp(words[0], "values") == 0 || strcmp(words[0], "metrics") == 0))
+        return options_fail(request->options, EXIT_WRONG_USAGE, "something is missing: %s",
+                            request->options->synopsis);
+    if (is_trace)
+        return query_trace(request);
+    for (unsigned i = 0; i < FM_COUNT(kinds); i++) {
+        if (strcmp(words[0], kinds[i]) == 0)
+            return query_ask(request, i);
+    }
+    return options_fail(request->options, EXIT_WRONG_USAGE,
+                        "%s: accepted is search, trace, tags, values, metrics", words[0]);
+}
+
 int tool_query(int argc, char **argv)
 {
     struct query_request request = {.url = QUERY_URL};
     const struct option rows[] = {
-        {"url", OPTION_TEXT, &request.url, "URL", "of the query port; default " QUERY_URL, NULL},
+        {"endpoint", OPTION_TEXT, &request.url, "URL", "of the query port; default " QUERY_URL,
+         NULL},
+        {"url", OPTION_TEXT, &request.url, "URL", "the same", NULL},
         {"data-dir", OPTION_TEXT, &request.data_dir, "DIR",
          "read a node's files instead; its daemon need not run", NULL},
+        {"bucket", OPTION_TEXT, &request.bucket, "dir:PATH", "read the blocks of a bucket instead",
+         NULL},
         {"tenant", OPTION_TEXT, &request.tenant, "NAME", "default " TENANT_DEFAULT, NULL},
-        {"json", OPTION_FLAG, &request.json, NULL, "print JSON instead of bars", NULL},
+        {"start", OPTION_TEXT, &request.start_text, "TIME",
+         "Unix seconds or RFC 3339; with --end; default: all there is", NULL},
+        {"end", OPTION_TEXT, &request.end_text, "TIME", "likewise", NULL},
+        {"limit", OPTION_UINT, &request.limit, "N", "traces (default 20), names or values", NULL},
+        {"spss", OPTION_UINT, &request.spss, "N", "spans of a trace that search shows; default 3",
+         NULL},
+        {"scope", OPTION_TEXT, &request.scope, "SCOPE", "tags of span, resource, ...", NULL},
+        {"step", OPTION_DURATION, &request.step_ns, "TIME", "between samples; default by the range",
+         NULL},
+        {"instant", OPTION_FLAG, &request.instant, NULL, "one sample for the whole range", NULL},
+        {"json", OPTION_FLAG, &request.json, NULL, "print what the API answers", NULL},
     };
     const struct options options = {
         .verb = "query",
-        .synopsis = "trace ID [--url URL | --data-dir DIR] [--tenant NAME] [--json]",
-        .summary = "Shows one trace as a waterfall.  Exit: 0 found, 4 not found, 3 no answer.",
-        .examples = "  fermata query trace 6f1c9a4be0a14c0e8a6b2c7d11f09e52\n"
-                    "  fermata query trace 6f1c9a4be0a14c0e8a6b2c7d11f09e52 --json | jq .\n"
-                    "  fermata query trace 6f1c9a4be0a14c0e8a6b2c7d11f09e52 --data-dir /mnt/old\n",
+        .synopsis = "search [TRACEQL] | trace ID | tags [TRACEQL] | values FIELD [TRACEQL] | "
+                    "metrics TRACEQL [OPTIONS]",
+        .summary =
+            "Asks a node, its files or a bucket.  Exit: 0 answered, 1 the question is wrong, "
+            "4 no such trace, 3 no answer.",
+        .examples = "  fermata query search '{ status = error && duration > 100ms }' --limit 5\n"
+                    "  fermata query trace 6f1c9a4be0a14c0e8a6b2c7d11f09e52\n"
+                    "  fermata query trace 6f1c9a4be0a14c0e8a6b2c7d11f09e52 --data-dir /mnt/old\n"
+                    "  fermata query values resource.service.name --bucket dir:/mnt/bucket\n"
+                    "  fermata query metrics '{} | rate() by (name)' --step 30s --json | jq .\n",
         .rows = rows,
         .row_count = FM_COUNT(rows),
-        .word_min = 2,
-        .word_max = 2,
+        .word_min = 1,
+        .word_max = 3,
     };
-    const char *words[2];
-    struct fm_why why;
+    const char *words[3] = {NULL};
     int exit;
 
     if (!options_parse(&options, argc, argv, words, &exit))
         return exit;
     request.options = &options;
-    if (strcmp(words[0], "trace") != 0)
-        return options_fail(&options, EXIT_WRONG_USAGE, "%s: accepted is trace", words[0]);
-    if (trace_id_parse(fm_slice_text(words[1]), &request.id, &why) < 0)
-        return options_fail(&options, EXIT_WRONG_USAGE, "%s: accepted is 1 to 32 hex digits",
-                            words[1]);
-    if (request.tenant && !tenant_is_valid(fm_slice_text(request.tenant)))
-        return options_fail(&options, EXIT_WRONG_USAGE, "%s: no tenant's name", request.tenant);
-    return request.data_dir ? query_files(&request) : query_daemon(&request);
+    return query_run(&request, words);
 }

@@ -5,20 +5,15 @@
 
 #include <stdlib.h>
 
-#define QUERY_QUEUE_PER_SLOT 16u
+#include "internal.h"
 
-struct query_engine {
-    struct platform *platform;
-    struct store *store;
-    struct query_options options;
-    struct fm_link waiting; /* tasks */
-    uint32_t waiting_count;
-    uint32_t running_count;
-    metric queries_total, refused_total, failed_total, inspected_bytes_total, blocks_failed_total;
-    struct metric_histogram seconds;
-};
+#define QUERY_TIMEOUT_NS       (60 * FM_NS_PER_S)
+#define QUERY_MEMORY_MAX       FM_MIB(128)
+#define QUERY_SEARCH_RANGE_NS  (168 * 3600 * FM_NS_PER_S)
+#define QUERY_METRICS_RANGE_NS (24 * 3600 * FM_NS_PER_S)
+#define QUERY_IDS_BYTES_MAX    FM_MIB(16)
 
-struct query_task {
+struct trace_task {
     struct query_engine *engine;
     struct query_trace *query; /* the caller's */
     struct store_snapshot *snapshot;
@@ -27,6 +22,21 @@ struct query_task {
     uint64_t begin_ns;
     int rc;
 };
+
+static void query_options_complete(struct query_options *options)
+{
+    if (!options->thread_count)
+        options->thread_count = 1;
+    options->thread_count = FM_MIN(options->thread_count, QUERY_THREADS_MAX);
+    if (!options->timeout_ns)
+        options->timeout_ns = QUERY_TIMEOUT_NS;
+    if (!options->memory_max)
+        options->memory_max = QUERY_MEMORY_MAX;
+    if (!options->search_range_max_ns)
+        options->search_range_max_ns = QUERY_SEARCH_RANGE_NS;
+    if (!options->metrics_range_max_ns)
+        options->metrics_range_max_ns = QUERY_METRICS_RANGE_NS;
+}
 
 int query_engine_new(struct query_engine **ret_engine, struct platform *platform,
                      struct store *store, const struct query_options *options)
@@ -37,21 +47,28 @@ int query_engine_new(struct query_engine **ret_engine, struct platform *platform
     engine->platform = platform;
     engine->store = store;
     engine->options = *options;
+    query_options_complete(&engine->options);
     fm_list_init(&engine->waiting);
+    fm_list_init(&engine->asks_waiting);
+    ids_cache_init(&engine->ids, QUERY_IDS_BYTES_MAX, pf_random_u64(platform));
     *ret_engine = engine;
     return FM_OK;
 }
 
 struct query_engine *query_engine_free(struct query_engine *engine)
 {
-    FM_ASSERT(!engine || (engine->running_count == 0 && engine->waiting_count == 0));
+    if (!engine)
+        return NULL;
+    FM_ASSERT(engine->running_count == 0 && engine->waiting_count == 0);
+    FM_ASSERT(engine->asks_running_count == 0 && engine->asks_waiting_count == 0);
+    ids_cache_fini(&engine->ids);
     free(engine);
     return NULL;
 }
 
-static void query_task_work(struct pf_job *job)
+static void trace_task_work(struct pf_job *job)
 {
-    struct query_task *task = FM_CONTAINER(job, struct query_task, job);
+    struct trace_task *task = FM_CONTAINER(job, struct trace_task, job);
     struct query_trace *query = task->query;
     FM_AUTO(trace) trace = NULL;
     task->rc = trace_new(&trace, &query->id, task->engine->options.trace_bytes_max);
@@ -69,9 +86,9 @@ static void query_task_work(struct pf_job *job)
 
 static void query_run_next(struct query_engine *engine);
 
-static void query_task_done(struct pf_job *job)
+static void trace_task_done(struct pf_job *job)
 {
-    struct query_task *task = FM_CONTAINER(job, struct query_task, job);
+    struct trace_task *task = FM_CONTAINER(job, struct trace_task, job);
     struct query_engine *engine = task->engine;
     struct query_trace *query = task->query;
     int rc = task->rc;
@@ -90,19 +107,19 @@ static void query_task_done(struct pf_job *job)
 static void query_run_next(struct query_engine *engine)
 {
     while (engine->waiting_count && engine->running_count < engine->options.concurrency_max) {
-        struct query_task *task = FM_CONTAINER(engine->waiting.next, struct query_task, link);
+        struct trace_task *task = FM_CONTAINER(engine->waiting.next, struct trace_task, link);
         fm_list_remove(&task->link);
         engine->waiting_count--;
         engine->running_count++;
         task->job = (struct pf_job){
-            .work = query_task_work, .done = query_task_done, .lane = PF_LANE_QUERY};
+            .work = trace_task_work, .done = trace_task_done, .lane = PF_LANE_QUERY};
         pf_job_submit(engine->platform, &task->job);
     }
 }
 
 void query_trace_start(struct query_engine *engine, struct query_trace *query)
 {
-    struct query_task *task = NULL;
+    struct trace_task *task = NULL;
     int rc = FM_EUNAVAILABLE;
     metric_add(&engine->queries_total, 1);
     fm_buf_init(&query->answer, engine->options.trace_bytes_max * 4); /* JSON is wider than OTLP */
@@ -140,4 +157,5 @@ void query_put_metrics(const struct query_engine *engine, struct fm_buf *out)
                    &engine->blocks_failed_total);
     metric_histogram_put(out, "fermata_query_trace_seconds", "Trace by id, from start to answer.",
                          &engine->seconds);
+    ask_put_metrics(engine, out);
 }

@@ -17,13 +17,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "fermata/store_read.h"
+
 #define OPEN_BYTES_MAX  FM_MIB(32)
 #define OPEN_BLOCK_MAX  FM_MIB(16) /* dictionaries of one; about 25 bytes a span */
 #define OPEN_COUNT_MAX  64u
 #define BLOOM_BYTES_MAX FM_MIB(64)
 #define BLOOM_KEPT_MAX  FM_MIB(8) /* of one tenant; a bloom has a byte for every trace or so */
 
-struct block_file {
+struct store_block_file {
     struct pf_source file;
     struct block *block; /* owned */
     uint64_t bytes;
@@ -36,7 +38,8 @@ struct block_bloom {
 
 /* What is kept of a block. */
 struct block_open {
-    _Atomic(struct block_file *) file;   /* owned; set by any reader, cleared only without refs */
+    _Atomic(struct store_block_file *)
+        file;                            /* owned; set by any reader, cleared only without refs */
     _Atomic(struct block_bloom *) bloom; /* owned; its only shard; set once */
 };
 
@@ -49,7 +52,7 @@ struct store_snapshot {
 
 /* ---- opened blocks ---- */
 
-static struct block_file *block_file_free(struct store *store, struct block_file *file)
+static struct store_block_file *block_file_free(struct store *store, struct store_block_file *file)
 {
     if (!file)
         return NULL;
@@ -81,11 +84,11 @@ struct block_open *block_open_free(struct store *store, struct block_open *open)
 }
 
 static int block_file_new(struct store *store, struct block_entry *entry,
-                          struct block_file **ret_file, struct fm_why *why)
+                          struct store_block_file **ret_file, struct fm_why *why)
 {
     struct fm_source data;
     char path[STORE_PATH_BYTES];
-    struct block_file *file = calloc(1, sizeof *file);
+    struct store_block_file *file = calloc(1, sizeof *file);
     if (!file)
         return fm_fail(why, FM_ENOMEM, "no memory to open a block");
     int len = snprintf(path, sizeof path, "%s/data.parquet", entry->block.path);
@@ -124,12 +127,12 @@ static struct block_open *block_entry_kept(struct block_entry *entry)
 }
 
 static int block_entry_open(struct store *store, struct block_entry *entry,
-                            struct block_file **ret_file, struct fm_why *why)
+                            struct store_block_file **ret_file, struct fm_why *why)
 {
     struct block_open *open = block_entry_kept(entry);
     if (!open)
         return fm_fail(why, FM_ENOMEM, "no memory to open a block");
-    struct block_file *file = atomic_load(&open->file), *other = NULL;
+    struct store_block_file *file = atomic_load(&open->file), *other = NULL;
     atomic_store(&entry->used_count, atomic_fetch_add(&store->open_clock, 1));
     metric_add(file ? &store->metrics.open_hits : &store->metrics.open_misses, 1);
     if (!file) {
@@ -314,7 +317,7 @@ static bool finder_bloom_maybe(struct finder *finder, struct block_entry *entry)
 
 static int finder_read_block(struct finder *finder, struct block_entry *entry, struct fm_buf *otlp)
 {
-    struct block_file *file = NULL;
+    struct store_block_file *file = NULL;
     uint64_t inspected = 0;
     finder->stats->blocks_considered++;
     if (entry->block.meta.bloom_shard_count && !finder_bloom_maybe(finder, entry))
@@ -344,4 +347,104 @@ int store_find_trace(struct store_snapshot *snapshot, const struct trace_id *id,
         rc = finder_absorb(&finder, finder_read_block(&finder, snapshot->blocks[i], &otlp));
     fm_buf_fini(&otlp);
     return rc;
+}
+
+/* ---- everything: store_read.h ---- */
+
+static struct store_record record_facts(const struct head_record *record)
+{
+    return (struct store_record){record->start_ns,      record->end_ns, record->span_count,
+                                 record->payload_bytes, record->keys,   record->key_count};
+}
+
+int store_snapshot_records(const struct store_snapshot *snapshot, store_visit_record *visit,
+                           void *self)
+{
+    for (size_t i = 0; i < snapshot->view.part_count; i++) {
+        const struct head_part *part = &snapshot->view.parts[i];
+        uint32_t position = part->begin;
+        for (const struct head_record *record; (record = head_part_next(part, &position));) {
+            const struct store_record facts = record_facts(record);
+            int rc = record->is_dead ? FM_OK : visit(self, &facts);
+            if (rc != FM_OK)
+                return rc;
+        }
+    }
+    return FM_OK;
+}
+
+static int snapshot_read_record(struct record_reader *reader, const struct head_record *record,
+                                const struct store_head_reading *reading, uint64_t *failed,
+                                struct fm_why *why)
+{
+    const struct store_record facts = record_facts(record);
+    struct fm_slice otlp;
+    if (record->is_dead || (reading->wants && !reading->wants(reading->self, &facts)))
+        return FM_OK;
+    int rc = record_reader_read(reader, record, &otlp, why);
+    if (rc == FM_OK)
+        return reading->visit(reading->self, &facts, otlp);
+    if (rc == FM_ENOMEM)
+        return rc;
+    ++*failed;
+    log_warn("store.read_failed", "why=\"%s\"", why->text);
+    return FM_OK;
+}
+
+int store_snapshot_read_head(const struct store_snapshot *snapshot,
+                             const struct store_head_reading *reading, uint64_t *ret_failed,
+                             struct fm_why *why)
+{
+    struct fm_why local = {""};
+    struct record_reader reader;
+    uint64_t failed = 0;
+    int rc = FM_OK;
+    record_reader_init(&reader, snapshot->store);
+    for (size_t i = 0; rc == FM_OK && i < snapshot->view.part_count; i++) {
+        const struct head_part *part = &snapshot->view.parts[i];
+        uint32_t position = part->begin;
+        const struct head_record *record;
+        while (rc == FM_OK && (record = head_part_next(part, &position)))
+            rc = snapshot_read_record(&reader, record, reading, &failed, why ? why : &local);
+    }
+    record_reader_fini(&reader);
+    *ret_failed = failed;
+    return rc;
+}
+
+size_t store_snapshot_block_count(const struct store_snapshot *snapshot)
+{
+    return snapshot->block_count;
+}
+
+const struct store_block *store_snapshot_block(const struct store_snapshot *snapshot, size_t index)
+{
+    return &snapshot->blocks[index]->block;
+}
+
+/* What is open stays open as long as its snapshot: beyond the limits a block is opened for this
+ * reader alone, so that a question over all blocks does not hold all of their files. */
+int store_opened_init(struct store_opened *opened, const struct store_snapshot *snapshot,
+                      size_t index, struct fm_why *why)
+{
+    struct store *store = snapshot->store;
+    struct block_entry *entry = snapshot->blocks[index];
+    struct block_open *kept = atomic_load(&entry->opened);
+    struct store_block_file *file = NULL;
+    bool is_kept = kept && atomic_load(&kept->file);
+    bool has_room = atomic_load(&store->open_bytes) < OPEN_BYTES_MAX &&
+                    atomic_load(&store->open_count) < OPEN_COUNT_MAX;
+    int rc = is_kept || has_room ? block_entry_open(store, entry, &file, why)
+                                 : block_file_new(store, entry, &file, why);
+    if (rc < 0)
+        return rc;
+    opened->block = file->block;
+    opened->own = is_kept || has_room ? NULL : file;
+    return FM_OK;
+}
+
+void store_opened_fini(struct store_opened *opened, const struct store_snapshot *snapshot)
+{
+    block_file_free(snapshot->store, fm_take(opened->own));
+    opened->block = NULL;
 }

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Jobs of a question that own what was found: merging, traces that lie in several places, and the
+ * answer. */
+#include <stdlib.h>
+
+#include "internal.h"
+
+#define EACH_TRACE_SHARE 8u /* more than 1 / 8 of a block's traces: read it through */
+
+static int task_fill_found(struct query_task *task, struct query_found *found, bool is_final,
+                           struct fm_why *why)
+{
+    struct ask_found got;
+    int rc = ask_part_found(task->main, &got, why);
+    if (rc < 0)
+        return rc;
+    const struct frame_stats *stats = ask_part_stats(task->main);
+    task->stats.inspected_bytes = stats->inspected_bytes;
+    task->stats.inspected_traces = stats->inspected_traces;
+    task->stats.inspected_spans = stats->inspected_spans;
+    *found = (struct query_found){
+        .traces = got.traces,
+        .count = got.count,
+        .scopes = got.scopes,
+        .values = got.values,
+        .series = got.series,
+        .stats = task->stats,
+        .is_final = is_final,
+    };
+    return FM_OK;
+}
+
+/* ---- merging ---- */
+
+static int task_merge_one(struct query_task *task, struct query_worker *worker, struct fm_why *why)
+{
+    int rc = worker->part ? ask_part_merge(task->main, worker->part) : FM_OK;
+    if (worker->pieces.len)
+        fm_buf_put_slice(&task->pieces, fm_buf_slice(&worker->pieces));
+    if (rc == FM_OK && task->pieces.failed)
+        rc = fm_fail(why, FM_ELIMIT, "too many traces lie in several blocks");
+    worker->part = ask_part_free(worker->part);
+    task->damaged_count += worker->is_damaged;
+    return rc;
+}
+
+int task_merge(struct query_task *task, struct fm_why *why)
+{
+    struct query_found found;
+    for (uint32_t i = 0; i < task->merged_count; i++) {
+        int rc = task_merge_one(task, task->merged[i], why);
+        if (rc < 0)
+            return rc;
+    }
+    task->main_floor_ns = ask_part_floor_ns(task->main);
+    task->main_is_full = ask_part_is_full(task->main);
+    if (!task->wants_part)
+        return FM_OK;
+    int rc = task_fill_found(task, &found, false, why);
+    if (rc < 0)
+        return rc;
+    fm_buf_init(&task->part, task->memory_part);
+    task->ask->render(task->ask, &found, &task->part);
+    return FM_OK;
+}
+
+/* ---- traces that lie in several places ---- */
+
+struct joiner {
+    struct query_task *task;
+    struct query_piece *pieces; /* borrowed; by place, then id; distinct */
+    size_t piece_count;
+    struct trace_id *ids; /* owned; of all pieces */
+    size_t id_count;
+    uint64_t *keys; /* owned; sorted; of ids */
+    const struct rows_turn *turn;
+    struct frame_rows *rows;
+    struct fm_buf otlp;
+    struct fm_why *why;
+};
+
+static int piece_compare(const void *a, const void *b)
+{
+    const struct query_piece *left = a, *right = b;
+    if (left->place != right->place)
+        return left->place < right->place ? -1 : 1;
+    return memcmp(&left->id, &right->id, sizeof left->id);
+}
+
+static int key_compare(const void *a, const void *b)
+{
+    uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+    return left < right ? -1 : left > right;
+}
+
+static bool joiner_wants_trace(void *self, const struct trace_id *id)
+{
+    const struct joiner *joiner = self;
+    return rows_turn_has(joiner->turn, id) && ask_ids_has(joiner->ids, joiner->id_count, id);
+}
+
+static bool joiner_wants_record(void *self, const struct store_record *record)
+{
+    const struct joiner *joiner = self;
+    for (uint32_t i = 0; i < record->trace_key_count; i++) {
+        if (bsearch(&record->trace_keys[i], joiner->keys, joiner->id_count, sizeof(uint64_t),
+                    key_compare))
+            return true;
+    }
+    return false;
+}
+
+/* What is stored is canonical; what is not is damaged, and the question is not to blame. */
+static int joiner_add(struct joiner *joiner, struct fm_slice otlp)
+{
+    if (task_is_cancelled(joiner->task))
+        return FM_ECANCELLED;
+    int rc = frame_rows_add(joiner->rows, otlp, joiner_wants_trace, joiner, joiner->why);
+    return rc == FM_EMALFORMED ? FM_ECORRUPT : rc;
+}
+
+static int joiner_on_record(void *self, const struct store_record *record, struct fm_slice otlp)
+{
+    struct joiner *joiner = self;
+    (void)record;
+    int rc = joiner_add(joiner, otlp);
+    joiner->task->damaged_count += rc == FM_ECORRUPT;
+    return rc == FM_ECORRUPT ? FM_OK : rc;
+}
+
+static int joiner_on_trace(void *self, const struct trace_id *id, struct fm_slice otlp)
+{
+    struct joiner *joiner = self;
+    return joiner_wants_trace(joiner, id) ? joiner_add(joiner, otlp) : FM_OK;
+}
+
+static int joiner_find_each(struct joiner *joiner, const struct block *block,
+                            const struct query_piece *pieces, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!rows_turn_has(joiner->turn, &pieces[i].id))
+            continue;
+        fm_buf_reset(&joiner->otlp);
+        int rc = block_find_trace(block, &pieces[i].id, &joiner->otlp, NULL, joiner->why);
+        if (rc == FM_OK)
+            rc = joiner_add(joiner, fm_buf_slice(&joiner->otlp));
+        if (rc < 0)
+            return rc;
+    }
+    return FM_OK;
+}
+
+static int joiner_read_block(struct joiner *joiner, const struct query_piece *pieces, size_t count)
+{
+    const struct query_task *task = joiner->task;
+    size_t index = task->places[pieces->place].block;
+    struct store_opened opened;
+    int rc = store_opened_init(&opened, task->snapshot, index, joiner->why);
+    if (rc < 0)
+        return rc;
+    if (count > task_meta(task, pieces->place)->trace_count / EACH_TRACE_SHARE)
+        rc = block_each_trace(opened.block, joiner_on_trace, joiner, joiner->why);
+    else
+        rc = joiner_find_each(joiner, opened.block, pieces, count);
+    store_opened_fini(&opened, task->snapshot);
+    return rc;
+}
+
+static int joiner_read_head(struct joiner *joiner)
+{
+    const struct store_head_reading reading = {joiner_wants_record, joiner_on_record, joiner};
+    uint64_t failed = 0;
+    int rc = store_snapshot_read_head(joiner->task->snapshot, &reading, &failed, joiner->why);
+    joiner->task->damaged_count += failed;
+    return rc;
+}
+
+static int joiner_fill(void *self, struct frame_rows *rows, const struct rows_turn *turn,
+                       struct fm_why *why)
+{
+    struct joiner *joiner = self;
+    joiner->rows = rows;
+    joiner->turn = turn;
+    joiner->why = why;
+    for (size_t begin = 0, end; begin < joiner->piece_count; begin = end) {
+        uint32_t place = joiner->pieces[begin].place;
+        for (end = begin + 1; end < joiner->piece_count && joiner->pieces[end].place == place;)
+            end++;
+        int rc = joiner->task->places[place].is_head
+                     ? joiner_read_head(joiner)
+                     : joiner_read_block(joiner, joiner->pieces + begin, end - begin);
+        if (rc == FM_ECORRUPT || rc == FM_EIO || rc == FM_ENOTFOUND || rc == FM_EMALFORMED)
+            joiner->task->damaged_count++;
+        else if (rc < 0)
+            return rc;
+    }
+    return FM_OK;
+}
+
+static int joiner_init(struct joiner *joiner)
+{
+    size_t kept = 0;
+    qsort(joiner->pieces, joiner->piece_count, sizeof *joiner->pieces, piece_compare);
+    for (size_t i = 0; i < joiner->piece_count; i++) {
+        if (!kept || piece_compare(&joiner->pieces[kept - 1], &joiner->pieces[i]) != 0)
+            joiner->pieces[kept++] = joiner->pieces[i];
+    }
+    joiner->piece_count = kept;
+    fm_buf_init(&joiner->otlp, SIZE_MAX / 4);
+    joiner->ids = malloc(kept * sizeof *joiner->ids);
+    joiner->keys = malloc(kept * sizeof *joiner->keys);
+    if (!joiner->ids || !joiner->keys)
+        return FM_ENOMEM;
+    for (size_t i = 0; i < kept; i++)
+        joiner->ids[i] = joiner->pieces[i].id;
+    joiner->id_count = ask_ids_sort(joiner->ids, kept);
+    for (size_t i = 0; i < joiner->id_count; i++)
+        joiner->keys[i] = trace_id_key(joiner->ids[i].bytes);
+    qsort(joiner->keys, joiner->id_count, sizeof *joiner->keys, key_compare);
+    return FM_OK;
+}
+
+static int task_join(struct query_task *task, struct fm_why *why)
+{
+    const struct ask_limits limits = {.memory_max = PART_MEMORY(task->memory_part),
+                                      .cancelled = &task->ask->cancelled};
+    struct joiner joiner = {.task = task, .pieces = (void *)task->pieces.ptr};
+    FM_AUTO(ask_part) part = NULL;
+    joiner.piece_count = task->pieces.len / sizeof *joiner.pieces;
+    if (!joiner.piece_count)
+        return FM_OK;
+    int rc = joiner_init(&joiner);
+    if (rc == FM_OK)
+        rc = ask_part_new(&part, task->question, &limits, why);
+    if (rc == FM_OK)
+        rc = rows_evaluate(part, ROWS_MEMORY(task->memory_part), joiner_fill, &joiner, why);
+    if (rc == FM_OK)
+        rc = ask_part_merge(task->main, part);
+    task->joined_count = joiner.id_count;
+    fm_buf_fini(&joiner.otlp);
+    free(joiner.ids);
+    free(joiner.keys);
+    return rc;
+}
+
+/* ---- whole traces ---- */
+
+struct wholes {
+    struct trace **traces; /* owned, as they are */
+    uint32_t count;
+};
+
+static void wholes_fini(struct wholes *wholes)
+{
+    for (uint32_t i = 0; i < wholes->count; i++)
+        trace_free(wholes->traces[i]);
+    free(wholes->traces);
+}
+
+static int task_find_whole(struct query_task *task, const struct trace_id *id, size_t bytes_max,
+                           struct trace **ret_trace, struct fm_why *why)
+{
+    struct store_read_stats stats = {0};
+    FM_AUTO(trace) trace = NULL;
+    if (task_is_cancelled(task))
+        return FM_ECANCELLED;
+    int rc = trace_new(&trace, id, bytes_max);
+    if (rc == FM_OK)
+        rc = store_find_trace(task->snapshot, id, trace, &stats, why);
+    if (rc == FM_OK)
+        rc = trace_finish(trace);
+    task->stats.inspected_bytes += stats.inspected_bytes;
+    if (rc < 0)
+        return rc;
+    *ret_trace = fm_take(trace);
+    return FM_OK;
+}
+
+/* Together they take what one question may: each has an equal share. */
+static int task_find_wholes(struct query_task *task, const struct query_found *found,
+                            struct wholes *wholes, struct fm_why *why)
+{
+    size_t share = task->engine->options.memory_max / (found->count ? found->count : 1);
+    wholes->traces = calloc(found->count + 1, sizeof(struct trace *));
+    if (!wholes->traces)
+        return FM_ENOMEM;
+    for (uint32_t i = 0; i < found->count; i++) {
+        int rc = task_find_whole(task, &found->traces[i].id,
+                                 FM_MIN(share, task->engine->options.trace_bytes_max),
+                                 &wholes->traces[wholes->count], why);
+        if (rc < 0)
+            return rc;
+        wholes->count++;
+    }
+    return FM_OK;
+}
+
+/* ---- the answer ---- */
+
+int task_finish(struct query_task *task, struct fm_why *why)
+{
+    struct query_ask *ask = task->ask;
+    struct query_found found;
+    struct wholes wholes = {0};
+    int rc = task_join(task, why);
+    if (rc == FM_OK)
+        rc = task_fill_found(task, &found, true, why);
+    if (rc == FM_OK && ask->kind == QUERY_TRACES) {
+        rc = task_find_wholes(task, &found, &wholes, why);
+        found.wholes = wholes.traces;
+        found.stats = task->stats;
+    }
+    if (rc == FM_OK && task_is_cancelled(task))
+        rc = FM_ECANCELLED;
+    if (rc == FM_OK) {
+        ask->render(ask, &found, &ask->answer);
+        if (ask->answer.failed)
+            rc = fm_fail(why, FM_ELIMIT, "the answer is larger than max_memory_bytes allows");
+    }
+    wholes_fini(&wholes);
+    return rc;
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of query share.
+ *
+ *   query.c      engine, trace by id, metrics
+ *   ask.c        questions over many traces: the machine on the loop
+ *   ask_place.c  its jobs: one place (the head or a block) each
+ *   ask_end.c    its jobs: merging, traces that lie in several places, the answer
+ *   ids_cache.c  ids of blocks and what blocks share, between questions
+ */
+#ifndef QUERY_INTERNAL_H
+#define QUERY_INTERNAL_H
+
+#include "fermata/ask.h"
+#include "fermata/hash.h"
+#include "fermata/query_ask.h"
+#include "fermata/store_read.h"
+#include "fermata/units.h"
+
+#define QUERY_QUEUE_PER_SLOT 16u
+#define QUERY_THREADS_MAX    16u
+
+/* ---- ids_cache.c: on the loop; entries are immutable, jobs read what a reference holds ---- */
+
+struct ids_entry {
+    struct fm_link chain; /* of its hash */
+    struct fm_link line;  /* least recently used first */
+    struct block_id a, b; /* what both share; b all zeros: all of a */
+    uint32_t refs;        /* users; the cache has none */
+    bool is_kept;
+    struct ask_ids *ids; /* owned */
+};
+#define IDS_CHAINS 1024u
+struct ids_cache {
+    struct fm_link chains[IDS_CHAINS];
+    struct fm_link line;
+    size_t bytes, bytes_max;
+    uint64_t seed;
+    metric hits, misses;
+};
+void ids_cache_init(struct ids_cache *cache, size_t bytes_max, uint64_t seed);
+void ids_cache_fini(struct ids_cache *cache);
+/* With a reference, or NULL.  a, b in any order. */
+struct ids_entry *ids_cache_find(struct ids_cache *cache, const struct block_id *a,
+                                 const struct block_id *b);
+/* In a job: of ids, taken over; with a reference. */
+struct ids_entry *ids_entry_new(const struct block_id *a, const struct block_id *b,
+                                struct ask_ids *ids);
+/* Gives the reference back; an entry that the cache has not got is put there. */
+void ids_cache_release(struct ids_cache *cache, struct ids_entry *entry);
+
+/* ---- the engine ---- */
+
+struct query_engine {
+    struct platform *platform;
+    struct store *store;
+    struct query_options options;
+    struct fm_link waiting; /* of traces by id */
+    uint32_t waiting_count;
+    uint32_t running_count;
+    struct fm_link asks_waiting; /* struct query_task */
+    uint32_t asks_waiting_count, asks_running_count;
+    struct ids_cache ids;
+    metric queries_total, refused_total, failed_total, inspected_bytes_total, blocks_failed_total;
+    struct metric_histogram seconds;
+    metric asks_total[QUERY_TRACES + 1];
+    metric asks_refused, asks_wrong, asks_timeout, asks_limit, asks_cancelled, asks_failed;
+    metric asks_joined, asks_parts;
+    struct metric_histogram ask_seconds;
+};
+void ask_put_metrics(const struct query_engine *engine, struct fm_buf *out);
+
+/* ---- ask.c ---- */
+
+struct query_place { /* the head or a block; newest first */
+    bool is_head;
+    size_t block;              /* of the snapshot */
+    uint64_t start_ns, end_ns; /* of its spans */
+    bool is_asked;             /* overlaps the window */
+};
+
+struct query_piece { /* of a trace that lies in several places */
+    struct trace_id id;
+    uint32_t place;
+};
+
+struct query_near { /* a place that may share traces with the one a worker has */
+    uint32_t place;
+    struct ids_entry *ids, *shared; /* references; NULL: not known yet.  Of the head: NULL */
+};
+
+struct query_worker { /* one place at a time; its job's between submit and done */
+    struct pf_job job;
+    struct query_task *task;
+    bool is_running, has_result;
+    uint32_t place;
+    uint64_t floor_ns;
+    struct ids_entry *ids;    /* of its own place, as query_near.ids */
+    struct query_near *nears; /* owned */
+    uint32_t near_count;
+    /* results */
+    struct ask_part *part;     /* owned; NULL: nothing to merge */
+    struct fm_buf pieces;      /* struct query_piece */
+    struct trace_id *excluded; /* owned */
+    size_t excluded_count;
+    bool is_damaged; /* left out: it could not be read */
+    int rc;
+    struct fm_why why;
+};
+
+enum task_state { TASK_WAITING, TASK_PREPARING, TASK_RUNNING, TASK_FINISHING, TASK_ENDED };
+
+struct query_task {
+    struct fm_sm sm;
+    struct query_engine *engine;
+    struct query_ask *ask; /* the caller's */
+    struct fm_link link;   /* engine->asks_waiting */
+    struct pf_timer timer; /* deadline */
+    struct pf_job job;     /* preparing, merging or finishing */
+    bool job_runs;
+    bool is_timed_out;
+    struct store_snapshot *snapshot; /* owned */
+    struct ask *question;            /* owned */
+    uint64_t begin_ns, part_ns;      /* when the last part was given; 0: none */
+
+    struct query_place *places; /* owned; constant once prepared */
+    uint32_t place_count, next_place;
+    uint64_t *head_keys; /* owned; sorted; of all its records */
+    size_t head_key_count;
+    uint64_t window_start_ns, window_end_ns;
+
+    struct query_worker workers[QUERY_THREADS_MAX];
+    uint32_t worker_count;
+    size_t memory_part; /* of each place, of what was found, of the answer */
+
+    /* the loop's */
+    uint64_t floor_ns; /* no older trace can enter */
+    bool is_full;
+    uint32_t done_count; /* places that are through */
+    int rc;
+    struct fm_why why;
+
+    /* the job's, between submit and done */
+    struct ask_part *main;                          /* owned */
+    struct fm_buf pieces;                           /* struct query_piece */
+    struct query_worker *merged[QUERY_THREADS_MAX]; /* results that the job takes */
+    uint32_t merged_count;
+    bool wants_part;
+    struct fm_buf part;
+    uint64_t main_floor_ns;
+    bool main_is_full;
+    struct answer_stats stats;
+    uint64_t damaged_count, joined_count;
+    int job_rc;
+    struct fm_why job_why;
+};
+static inline bool task_is_cancelled(const struct query_task *task)
+{
+    return atomic_load(&task->ask->cancelled);
+}
+static inline const struct block_meta *task_meta(const struct query_task *task, uint32_t place)
+{
+    return &store_snapshot_block(task->snapshot, task->places[place].block)->meta;
+}
+/* Whether traces of one may have spans in the other. */
+bool place_is_near(const struct query_place *a, const struct query_place *b);
+
+/* ask_place.c: jobs */
+FM_MUST int task_prepare(struct query_task *task, struct fm_why *why);
+void worker_work(struct pf_job *job);
+
+/* Rows of the head, or joined ones, evaluated in as many turns as memory demands. */
+struct rows_turn { /* traces with hash & mask == value */
+    uint64_t mask, value;
+};
+static inline bool rows_turn_has(const struct rows_turn *turn, const struct trace_id *id)
+{
+    uint64_t hash = trace_id_key(id->bytes) * UINT64_C(0x9e3779b97f4a7c15);
+    return (hash >> 40 & turn->mask) == turn->value;
+}
+/* How rows and what is found in them share the memory of a place. */
+#define ROWS_MEMORY(part) ((part) / 4 * 3)
+#define PART_MEMORY(part) ((part) / 2) /* half of it for a source, which for rows is small */
+typedef int rows_fill(void *self, struct frame_rows *rows, const struct rows_turn *turn,
+                      struct fm_why *why);
+FM_MUST int rows_evaluate(struct ask_part *part, size_t memory_max, rows_fill *fill, void *self,
+                          struct fm_why *why);
+
+/* ask_end.c: jobs */
+FM_MUST int task_merge(struct query_task *task, struct fm_why *why);
+FM_MUST int task_finish(struct query_task *task, struct fm_why *why);
+
+#endif
