@@ -98,6 +98,13 @@ $(sim_bin) $(bench_bin): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(support) $(e
 	@mkdir -p $(@D)
 	$(Q)$(link) -lcmocka -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
+property_bin := $(BUILD)/tests/property/property
+$(property_bin): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/property/*.c)) \
+                 $(sort $(call archives,series) $(call archives,block))
+	@echo "  LD   $@"
+	@mkdir -p $(@D)
+	$(Q)$(link)
+
 $(BUILD)/tests/interop/parquet_sample: $(BUILD)/obj/tests/interop/parquet_sample.o $(everything)
 	@echo "  LD   $@"
 	@mkdir -p $(@D)
@@ -142,6 +149,9 @@ sim: $(sim_bin)                           ## simulation; SEED=N runs one seed, S
 	$(if $(SEED),,$(Q)$(BUILD)/tests/sim/sim_store --sweep)
 	@echo "sim: $(words $(sim_bin)) passed, 0 failed"
 
+property: $(property_bin)                 ## random queries against an oracle; SEED=N, PAIRS=N
+	$(Q)$(property_bin) --first $(or $(SEED),1) --pairs $(or $(PAIRS),100000)
+
 system: $(BUILD)/fermata                  ## black-box tests against the real daemon
 	$(Q)FERMATA=$(abspath $(BUILD)/fermata) $(PYTHON) tests/system/run.py $(TESTS)
 
@@ -153,11 +163,11 @@ quietly = mkdir -p $(BUILD) && echo "  building; the log is $(BUILD)/build.log" 
           { $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc)) \
               $(1) >$(BUILD)/build.log 2>&1 || { cat $(BUILD)/build.log; exit 1; }; }
 
-programs: $(BUILD)/fermata $(unit_bin) $(replay_bin) $(sim_bin) ## build what the tests run
+programs: $(BUILD)/fermata $(unit_bin) $(replay_bin) $(sim_bin) $(property_bin) ## build what the tests run
 
 test: packages                            ## everything: lint, unit, corpora, simulation, system
 	$(Q)$(call quietly,programs)
-	$(Q)set -e; for step in lint unit replay sim system; do \
+	$(Q)set -e; for step in lint unit replay property sim system; do \
 	    $(MAKE) --no-print-directory $$step; done; echo "test: everything passed"
 
 demo:                                     ## the whole path on real input, shown
@@ -204,7 +214,7 @@ clean:                                    ## remove build products
 help:                                     ## show this list
 	@sed -n 's/^\([a-z%-]*\):.*## /  \1\t/p' Makefile | expand -t 16
 
-.PHONY: all unit replay lint format sim system packages programs test demo interop conformance bench install \
+.PHONY: all unit replay lint format sim property system packages programs test demo interop conformance bench install \
         clean help
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -29,8 +29,18 @@ static int listener_fail(struct fm_why *why, int rc, const char *section)
                    section, cause.text, section);
 }
 
-static void listener_set_handler(const struct listeners_owner *owner,
-                                 enum config_listener_index index,
+/* Reporters write and their user interface reads on one port, told apart by method and path. */
+static void listener_on_zipkin(void *self, struct net_request *request)
+{
+    const struct listeners *listeners = self;
+    if (listeners->owner.config->zipkin_query_enabled &&
+        api_is_zipkin_read(net_request_view(request)))
+        api_on_zipkin(listeners->owner.api, request);
+    else
+        ingest_on_zipkin(listeners->owner.ingest, request);
+}
+
+static void listener_set_handler(struct listeners *listeners, enum config_listener_index index,
                                  struct net_server_options *options)
 {
     static void (*const handlers[CONFIG_LISTENER_COUNT])(void *, struct net_request *) = {
@@ -39,11 +49,16 @@ static void listener_set_handler(const struct listeners_owner *owner,
         [CONFIG_LISTENER_JAEGER_HTTP] = ingest_on_jaeger_http,
         [CONFIG_LISTENER_JAEGER_GRPC] = ingest_on_jaeger_grpc,
         [CONFIG_LISTENER_JAEGER_SAMPLING] = ingest_on_jaeger_sampling,
-        [CONFIG_LISTENER_ZIPKIN] = ingest_on_zipkin,
+        [CONFIG_LISTENER_ZIPKIN] = listener_on_zipkin,
         [CONFIG_LISTENER_QUERY] = api_on_request,
+        [CONFIG_LISTENER_QUERY_JAEGER] = api_on_jaeger,
     };
+    const struct listeners_owner *owner = &listeners->owner;
+    bool is_query = index == CONFIG_LISTENER_QUERY || index == CONFIG_LISTENER_QUERY_JAEGER;
     options->on_request = handlers[index];
-    options->self = index == CONFIG_LISTENER_QUERY ? (void *)owner->api : (void *)owner->ingest;
+    options->self = index == CONFIG_LISTENER_ZIPKIN ? (void *)listeners
+                    : is_query                      ? (void *)owner->api
+                                                    : (void *)owner->ingest;
 }
 
 static int listener_open(struct listeners *listeners, enum config_listener_index index,
@@ -79,7 +94,7 @@ static int listener_open(struct listeners *listeners, enum config_listener_index
         return FM_OK;
     options.limits.body_bytes_max = config->max_body_bytes;
     options.limits.stream_count_max = (uint32_t)config->max_concurrent_streams;
-    listener_set_handler(owner, index, &options);
+    listener_set_handler(listeners, index, &options);
     int rc = net_server_open(&listeners->servers[index], owner->platform, &options, why);
     if (rc < 0)
         return listener_fail(why, rc, listener.section);

@@ -4,6 +4,7 @@
 #define FERMATA_SERVE_LISTEN_H
 
 #include "fermata/api.h"
+#include "fermata/api_ui.h"
 #include "fermata/config.h"
 #include "fermata/ingest.h"
 

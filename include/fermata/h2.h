@@ -51,6 +51,14 @@ void h2_stream_consumed(struct h2_stream *stream, size_t len); /* gives receive 
 FM_MUST int h2_respond(struct h2_stream *stream, int status, const struct http_header *headers,
                        size_t count, struct fm_slice body, const struct http_header *trailers,
                        size_t trailer_count);
+/* The same in parts: the head now, bytes as they come, the trailers at the end.  Bytes are copied.
+ * Nothing of the three blocks; h2_stream_unsent_bytes says how much waits for windows. */
+FM_MUST int h2_respond_begin(struct h2_stream *stream, int status,
+                             const struct http_header *headers, size_t count);
+FM_MUST int h2_respond_part(struct h2_stream *stream, struct fm_slice bytes);
+FM_MUST int h2_respond_end(struct h2_stream *stream, const struct http_header *trailers,
+                           size_t trailer_count);
+size_t h2_stream_unsent_bytes(const struct h2_stream *stream);
 void h2_stream_reset(struct h2_stream *stream, uint32_t error_code);
 
 #endif

@@ -48,6 +48,13 @@ struct net_response {
 /* Exactly once per request, from the loop's thread, at any later time. */
 void net_respond(struct net_request *request, const struct net_response *response);
 
+/* The same in parts, on HTTP/2: begin (of the response only status and headers are looked at), any
+ * number of parts, end, which is the answer that is owed.  on_gone may come until then. */
+void net_respond_begin(struct net_request *request, const struct net_response *response);
+void net_respond_part(struct net_request *request, struct fm_slice bytes); /* copied */
+size_t net_respond_unsent(const struct net_request *request);              /* of the parts so far */
+void net_respond_end(struct net_request *request, const struct http_header *trailers, size_t count);
+
 /* What is turned away before a handler sees it, by reason: connections and requests. */
 #define NET_REFUSALS(X)                                                                            \
     X(CONNECTIONS, "connections")   /* connection_max */                                           \

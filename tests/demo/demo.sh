@@ -30,7 +30,7 @@ done
 "$fermata" serve "$@" --set fermata.data_dir="$work/data" --set storage.min_free=1MiB \
     --set receiver.otlp_grpc.endpoint=127.0.0.1:"$grpc" \
     --set receiver.otlp_http.endpoint=127.0.0.1:"$http" --set query.endpoint=127.0.0.1:"$query" \
-    2>"$work/log" &
+    --set query.jaeger.endpoint=127.0.0.1:0 2>"$work/log" &
 daemon=$!
 for _ in $(seq 200); do
     curl -fs "$url/ready" >/dev/null 2>&1 && break

@@ -217,7 +217,7 @@ def z31(n):
 
 def z32(n):
     health, body = post(n, b"", {}, "/health", "GET")
-    return f"{code(n, b'', {}, '/api/v2/spans', 'GET')}; {health} {body.decode()}"
+    return f"{code(n, b'', {}, '/api/v1/spans', 'GET')}; {health} {body.decode()}"
 
 
 def z33(n):
@@ -286,7 +286,7 @@ ZIPKIN = [
     ("Z29", "version 1: cs, sr, ss, cr in one span", "202, [('back', 2, True), ('front', 3, False)]", z29),
     ("Z30", "version 1: sa", "db", z30),
     ("Z31", "version 1 Thrift: I16 of -1", "202, -1", z31),
-    ("Z32", "GET /api/v2/spans; GET /health", '405; 200 {"status":"UP"}', z32),
+    ("Z32", "GET /api/v1/spans; GET /health", '405; 200 {"status":"UP"}', z32),
     ("Z33", "gRPC Report", "grpc 0, message 0000000000, 1 stored", z33),
     ("Z34", "byte order mark; trailing comma; NaN", "202, 400, 400", z34),
     ("Z35", "450 KB of JSON; 1.3 MB with a limit of 1 MiB", "202, 413", z35),

@@ -112,6 +112,7 @@ class Daemon:
             "receiver.otlp_grpc.endpoint": f"127.0.0.1:{self.ports['grpc']}",
             "receiver.otlp_http.endpoint": f"127.0.0.1:{self.ports['http']}",
             "query.endpoint": f"127.0.0.1:{self.ports['query']}",
+            "query.jaeger.endpoint": "127.0.0.1:0",
             "storage.min_free": "1MiB",
             **{f"receiver.{name}.endpoint": "127.0.0.1:0" for name in OTHER_RECEIVERS.values()},
         }
@@ -156,6 +157,7 @@ class Daemon:
         for key, name in OTHER_RECEIVERS.items():
             if name in opened:
                 self.ports[key] = self.ports[name] = int(opened[name])
+        self.ports["query_jaeger"] = int(opened.get("query_jaeger", 0))
 
     def log_text(self):
         return self.log.read_text(errors="replace")[-4000:] if self.log.exists() else ""

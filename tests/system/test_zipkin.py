@@ -125,7 +125,7 @@ class ZipkinTest(LegacyTest):
         self.assertEqual(span["resource"]["service.name"], "web")
 
     def test_z32_routes(self):
-        status, headers, _ = self.post("zipkin", "/api/v2/spans", b"", method="GET")
+        status, headers, _ = self.post("zipkin", "/api/v1/spans", b"", method="GET")
         self.assertEqual((status, headers["allow"]), (405, "POST"))
         status, headers, body = self.post("zipkin", "/health", b"", method="GET")
         self.assertEqual((status, headers["content-type"], json.loads(body)), (200, "application/json", {"status": "UP"}))

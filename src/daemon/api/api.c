@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* api - the routes of the query port. */
-#include "api.h"
+#include "routes.h"
 
 #include <stdlib.h>
 
@@ -25,6 +25,11 @@ struct api *api_free(struct api *api)
 {
     free(api);
     return NULL;
+}
+
+uint64_t api_unix_ns(const struct api *api)
+{
+    return pf_wall_ns(api->platform);
 }
 
 void api_set_ready(struct api *api, bool ready)
@@ -61,48 +66,28 @@ bool api_resolve_tenant(const struct api *api, struct net_request *request,
     return false;
 }
 
-static void api_ready(struct api *api, struct net_request *request)
+void api_ready(struct api *api, struct net_request *request, struct fm_slice wild)
 {
+    (void)wild;
     if (api->ready)
         api_answer_text(request, 200, "ready\n");
     else
         api_answer_text(request, 503, "starting or stopping\n");
 }
 
-static void api_echo(struct api *api, struct net_request *request)
+void api_echo(struct api *api, struct net_request *request, struct fm_slice wild)
 {
-    (void)api;
+    (void)api, (void)wild;
     api_answer_text(request, 200, "echo");
 }
 
-static void api_buildinfo(struct api *api, struct net_request *request)
+void api_buildinfo(struct api *api, struct net_request *request, struct fm_slice wild)
 {
-    (void)api;
+    (void)api, (void)wild;
     api_answer(request, 200, "application/json",
                FM_SLICE("{\"version\":\"" FERMATA_VERSION "\",\"revision\":\"\",\"branch\":\"\","
                         "\"buildUser\":\"\",\"buildDate\":\"\",\"goVersion\":\"\"}"));
 }
-
-static bool slice_begins(struct fm_slice text, struct fm_slice prefix)
-{
-    return text.len >= prefix.len && fm_slice_equal(fm_slice(text.ptr, prefix.len), prefix);
-}
-
-static struct fm_slice slice_after(struct fm_slice text, size_t len)
-{
-    return fm_slice(text.ptr + len, text.len - len);
-}
-
-static const struct route {
-    const char *method;
-    const char *path;
-    bool is_api; /* below http_api_prefix */
-    void (*handle)(struct api *api, struct net_request *request);
-} routes[] = {
-    {"GET", "/ready", false, api_ready},   {"GET", "/metrics", false, api_metrics},
-    {"GET", "/status", false, api_status}, {"POST", "/flush", false, api_flush},
-    {"GET", "/api/echo", true, api_echo},  {"GET", "/api/status/buildinfo", true, api_buildinfo},
-};
 
 /* "host", "host:port", "[v6]:port" without the port. */
 static struct fm_slice host_name(struct fm_slice host)
@@ -141,34 +126,27 @@ void api_on_request(void *self, struct net_request *request)
 {
     struct api *api = self;
     const struct net_request_view *view = net_request_view(request);
-    struct fm_slice prefix = fm_slice_text(api->options.prefix);
-    struct fm_slice path = view->path;
-    bool has_prefix = slice_begins(path, prefix);
-    struct fm_slice below = has_prefix ? slice_after(path, prefix.len) : path;
-    bool is_head = fm_slice_equal_text(view->method, "HEAD");
+    struct fm_slice wild;
+    int status;
     metric_add(&api->requests_total, 1);
 
-    if (!host_is_allowed(api, view)) {
+    bool is_allowed = host_is_allowed(api, view);
+    if (rpc_is_asked(view)) {
+        if (is_allowed)
+            rpc_on_request(api, request);
+        else
+            rpc_refuse(request, GRPC_PERMISSION_DENIED, "host not allowed");
+        return;
+    }
+    if (!is_allowed) {
         api_answer_text(request, 403, "host not allowed\n");
         return;
     }
-    for (size_t i = 0; i < FM_COUNT(routes); i++) {
-        const struct route *route = &routes[i];
-        if (!fm_slice_equal_text(route->is_api && has_prefix ? below : path, route->path))
-            continue;
-        bool is_get = fm_slice_equal_text(FM_SLICE("GET"), route->method);
-        if (fm_slice_equal_text(view->method, route->method) || (is_head && is_get))
-            route->handle(api, request);
-        else
-            api_answer_text(request, 405, "405 method not allowed");
-        return;
-    }
-    static const struct fm_slice v1 = {(const uint8_t *)"/api/traces/", 12};
-    static const struct fm_slice v2 = {(const uint8_t *)"/api/v2/traces/", 15};
-    if (has_prefix && slice_begins(below, v2))
-        api_trace_by_id(api, request, slice_after(below, v2.len), true);
-    else if (has_prefix && slice_begins(below, v1))
-        api_trace_by_id(api, request, slice_after(below, v1.len), false);
+    api_handler *handle =
+        route_find(fm_slice_text(api->options.prefix), view->method, view->path, &wild, &status);
+    if (handle)
+        handle(api, request, wild);
     else
-        api_answer_text(request, 404, "404 page not found\n");
+        api_answer_text(request, status,
+                        status == 405 ? "405 method not allowed" : "404 page not found\n");
 }

@@ -196,8 +196,9 @@ static void status_put_text(const struct api *api, const struct status_facts *fa
         fm_buf_printf(out, "  problem  %s\n", facts->upload.problem);
 }
 
-void api_status(struct api *api, struct net_request *request)
+void api_status(struct api *api, struct net_request *request, struct fm_slice wild)
 {
+    (void)wild;
     struct status_facts facts;
     struct fm_buf out;
     status_gather(api, &facts);
@@ -212,14 +213,39 @@ void api_status(struct api *api, struct net_request *request)
     fm_buf_fini(&out);
 }
 
-void api_metrics(struct api *api, struct net_request *request)
+static void api_put_metrics(const struct api *api, struct fm_buf *out)
 {
+    static const char *const names[QUESTION_FORMS] = {
+        [QUESTION_SEARCH] = "question=\"search\"",
+        [QUESTION_TAGS] = "question=\"tags\"",
+        [QUESTION_TAGS_V2] = "question=\"tags_v2\"",
+        [QUESTION_VALUES] = "question=\"values\"",
+        [QUESTION_VALUES_V2] = "question=\"values_v2\"",
+        [QUESTION_RANGE] = "question=\"query_range\"",
+        [QUESTION_INSTANT] = "question=\"query\"",
+    };
+    metric_family(out, "fermata_api_questions_total", "counter",
+                  "Searches, tags, values and metrics asked for, over HTTP and gRPC.");
+    for (size_t i = 0; i < FM_COUNT(names); i++)
+        metric_line(out, "fermata_api_questions_total", names[i],
+                    metric_get(&api->questions_total[i]));
+    metric_counter(out, "fermata_api_questions_wrong_total",
+                   "Questions refused because of their parameters.", &api->questions_wrong_total);
+    metric_counter(out, "fermata_api_clients_gone_total",
+                   "Clients that left before the answer; their queries were cancelled.",
+                   &api->clients_gone_total);
+}
+
+void api_metrics(struct api *api, struct net_request *request, struct fm_slice wild)
+{
+    (void)wild;
     struct fm_buf out;
     fm_buf_init(&out, STATUS_MAX);
     if (api->options.put_metrics)
         api->options.put_metrics(api->options.self, &out);
     store_put_metrics(api->options.store, &out);
     query_put_metrics(api->options.query, &out);
+    api_put_metrics(api, &out);
     if (api->options.replicator)
         replicator_put_metrics(api->options.replicator, &out);
     metric_gauge(&out, "fermata_ready", "1 while requests are accepted.", api->ready);
@@ -237,8 +263,9 @@ static void flush_done(void *self, int rc)
         api_answer_text(request, 503, fm_rc_text(rc));
 }
 
-void api_flush(struct api *api, struct net_request *request)
+void api_flush(struct api *api, struct net_request *request, struct fm_slice wild)
 {
+    (void)wild;
     /* For local peers, and not for pages in their browsers: those send Origin with every POST. */
     const struct net_request_view *view = net_request_view(request);
     struct fm_slice origin;

@@ -1,28 +1,62 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* GET /api/traces/{id} and /api/v2/traces/{id}, as Tempo answers them. */
-#include "api.h"
+#include "exchange.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
+#include "go_text.h"
+#include "llm.h"
+
 struct trace_exchange {
+    struct api *api;
     struct net_request *request; /* until answered */
     struct query_trace query;
-    bool is_v2;
+    bool is_v2, is_llm;
+    struct pf_job job; /* is_llm: the answer in another form */
+    struct fm_buf llm;
+    int rc;
 };
 
-static bool accepts_protobuf(const struct net_request_view *view)
+static void trace_exchange_free(struct trace_exchange *exchange)
 {
-    struct fm_slice accept;
-    static const char wanted[] = "application/protobuf";
-    if (http_header_find(view->headers, view->header_count, "accept", &accept) != FM_OK)
-        return false;
-    return memmem(accept.ptr, accept.len, wanted, sizeof wanted - 1) != NULL;
+    fm_buf_fini(&exchange->query.answer);
+    fm_buf_fini(&exchange->llm);
+    free(exchange);
+}
+
+static void trace_llm_work(struct pf_job *job)
+{
+    struct trace_exchange *exchange = FM_CONTAINER(job, struct trace_exchange, job);
+    exchange->rc = llm_put_trace(fm_buf_slice(&exchange->query.answer), &exchange->llm);
+}
+
+static void trace_llm_done(struct pf_job *job)
+{
+    struct trace_exchange *exchange = FM_CONTAINER(job, struct trace_exchange, job);
+    if (exchange->rc < 0)
+        api_answer_text(exchange->request, 500, fm_rc_text(exchange->rc));
+    else
+        api_answer(exchange->request, 200, LLM_MEDIA_TYPE, fm_buf_slice(&exchange->llm));
+    trace_exchange_free(exchange);
+}
+
+static void trace_llm_start(struct trace_exchange *exchange)
+{
+    fm_buf_init(&exchange->llm, exchange->query.answer.bytes_max);
+    exchange->job =
+        (struct pf_job){.work = trace_llm_work, .done = trace_llm_done, .lane = PF_LANE_QUERY};
+    pf_job_submit(exchange->api->platform, &exchange->job);
 }
 
 static void trace_exchange_done(struct query_trace *query, int rc)
 {
     struct trace_exchange *exchange = query->self;
     bool is_protobuf = query->format == TRACE_V1_PROTOBUF || query->format == TRACE_V2_PROTOBUF;
+    if (rc == FM_OK && exchange->is_llm) {
+        trace_llm_start(exchange);
+        return;
+    }
     if (rc == FM_EUNAVAILABLE)
         api_answer_text(exchange->request, 429, "too many queries at once");
     else if (rc == FM_ELIMIT)
@@ -36,8 +70,34 @@ static void trace_exchange_done(struct query_trace *query, int rc)
         api_answer(exchange->request, 200,
                    is_protobuf ? "application/protobuf" : "application/json",
                    fm_buf_slice(&query->answer));
-    fm_buf_fini(&query->answer);
-    free(exchange);
+    trace_exchange_free(exchange);
+}
+
+static int check_second(const struct net_request_view *view, const char *name,
+                        struct fm_arena *arena, int64_t *ret_value, struct fm_why *why)
+{
+    struct fm_slice text;
+    struct fm_why problem = {""};
+    *ret_value = 0;
+    if (http_query_find(view->query, name, arena, &text) != FM_OK || !text.len ||
+        go_int_parse(text, INT64_MAX, ret_value, &problem) == FM_OK)
+        return FM_OK;
+    return fm_fail(why, FM_EMALFORMED, "invalid %s: %s", name, problem.text);
+}
+
+static int check_window(const struct net_request_view *view, struct fm_arena *arena,
+                        struct fm_why *why)
+{
+    int64_t start, end;
+    int rc = check_second(view, "start", arena, &start, why);
+    if (rc == FM_OK)
+        rc = check_second(view, "end", arena, &end, why);
+    if (rc == FM_OK && start && end && end <= start)
+        rc = fm_fail(why, FM_EMALFORMED,
+                     "http parameter start must be before end. received start=%" PRId64
+                     " end=%" PRId64,
+                     start, end);
+    return rc;
 }
 
 /* Parameters that Tempo checks although they do not change what one node answers. */
@@ -47,11 +107,13 @@ static int check_parameters(const struct net_request_view *view, struct fm_why *
     struct fm_slice mode;
     int rc = FM_OK;
     fm_arena_init(&arena, FM_KIB(16));
-    if (http_query_find(view->query, "mode", &arena, &mode) == FM_OK &&
-        !fm_slice_equal_text(mode, "all") && !fm_slice_equal_text(mode, "ingesters") &&
+    bool has_mode = http_query_find(view->query, "mode", &arena, &mode) == FM_OK && mode.len;
+    if (has_mode && !fm_slice_equal_text(mode, "all") && !fm_slice_equal_text(mode, "ingesters") &&
         !fm_slice_equal_text(mode, "blocks") && !fm_slice_equal_text(mode, "external"))
         rc = fm_fail(why, FM_EMALFORMED, "invalid value for mode %.*s", (int)mode.len,
                      (const char *)mode.ptr);
+    if (rc == FM_OK && !(has_mode && fm_slice_equal_text(mode, "ingesters")))
+        rc = check_window(view, &arena, why);
     fm_arena_fini(&arena);
     return rc;
 }
@@ -74,7 +136,10 @@ void api_trace_by_id(struct api *api, struct net_request *request, struct fm_sli
         free(exchange);
         return;
     }
-    bool is_protobuf = accepts_protobuf(view);
+    enum exchange_format format = exchange_format_of(view);
+    exchange->api = api;
+    exchange->is_llm = is_v2 && format == EXCHANGE_LLM;
+    bool is_protobuf = format == EXCHANGE_PROTOBUF || exchange->is_llm;
     exchange->request = request;
     exchange->is_v2 = is_v2;
     exchange->query.id = id;

@@ -302,6 +302,34 @@ void conn_h2_respond(struct net_request *request, const struct net_response *res
     request_release_body(request);
 }
 
+void conn_h2_respond_begin(struct net_request *request, const struct net_response *response)
+{
+    struct conn *conn = request->conn;
+    struct http_header headers[34];
+    size_t count = FM_MIN(response->header_count, FM_COUNT(headers) - 1);
+
+    for (size_t i = 0; i < count; i++)
+        headers[i] = response->headers[i];
+    headers[count++] = (struct http_header){FM_SLICE("date"), net_server_date(conn->server)};
+    if (h2_respond_begin(request->stream, response->status, headers, count) < 0)
+        h2_stream_reset(request->stream, H2_INTERNAL_ERROR);
+}
+
+void conn_h2_respond_end(struct net_request *request, const struct http_header *trailers,
+                         size_t count)
+{
+    struct conn *conn = request->conn;
+
+    if (!request->stream || !conn->h2) {
+        conn_h2_forget(request);
+        return;
+    }
+    if (h2_respond_end(request->stream, trailers, count) < 0)
+        h2_stream_reset(request->stream, H2_INTERNAL_ERROR);
+    conn->active_ns = request->answered_ns = pf_now_ns(conn->server->platform);
+    request_release_body(request);
+}
+
 /* A head in pieces (CONTINUATION) blocks its connection, and its stream is not a request yet. */
 static bool conn_h2_head_is_late(struct conn *conn, uint64_t now_ns)
 {

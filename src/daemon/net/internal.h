@@ -70,6 +70,7 @@ struct net_request {
     bool has_head;  /* the head arrived, the answer is not given */
     bool complete;  /* waits for delivery */
     bool delivered; /* the handler has it */
+    bool begun;     /* HTTP/2: the answer's head is on its way */
     bool answered;
     bool gone; /* on_gone was due */
     void *user;
@@ -191,6 +192,9 @@ int conn_h2_start(struct conn *conn);
 void conn_h2_input(struct conn *conn, struct fm_slice input);
 void conn_h2_deliver(struct conn *conn);
 void conn_h2_respond(struct net_request *request, const struct net_response *response);
+void conn_h2_respond_begin(struct net_request *request, const struct net_response *response);
+void conn_h2_respond_end(struct net_request *request, const struct http_header *trailers,
+                         size_t count);
 void conn_h2_check_time(struct conn *conn, uint64_t now_ns);
 /* The verdict is there; on to its body. */
 void conn_h1_go_on(struct net_request *request);

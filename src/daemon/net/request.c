@@ -6,8 +6,9 @@
 
 #include <stdlib.h>
 
-#define REQUEST_GROW_MIN  FM_KIB(16)
-#define REQUEST_FIRST_MAX FM_KIB(512)
+#define REQUEST_GROW_MIN      FM_KIB(16)
+#define REQUEST_FIRST_MAX     FM_KIB(512)
+#define NET_H2_INTERNAL_ERROR 2u
 
 void request_init(struct net_request *request, struct conn *conn)
 {
@@ -258,6 +259,50 @@ void net_respond(struct net_request *request, const struct net_response *respons
         conn_h2_respond(request, response);
     else
         conn_h1_respond(request, response);
+    if (conn_is_open(conn))
+        conn_wake(conn);
+    else
+        conn_maybe_free(conn);
+}
+
+/* ---- answers in parts ---- */
+
+static void request_wake(struct net_request *request)
+{
+    if (conn_is_open(request->conn))
+        conn_wake(request->conn);
+}
+
+void net_respond_begin(struct net_request *request, const struct net_response *response)
+{
+    FM_ASSERT(request->delivered && !request->answered && !request->begun && request->view.is_h2);
+    request->begun = true;
+    if (request->stream)
+        conn_h2_respond_begin(request, response);
+    request_wake(request);
+}
+
+void net_respond_part(struct net_request *request, struct fm_slice bytes)
+{
+    FM_ASSERT(request->begun && !request->answered);
+    if (request->stream && h2_respond_part(request->stream, bytes) < 0)
+        h2_stream_reset(request->stream, NET_H2_INTERNAL_ERROR);
+    request_wake(request);
+}
+
+size_t net_respond_unsent(const struct net_request *request)
+{
+    return request->stream ? h2_stream_unsent_bytes(request->stream) : 0;
+}
+
+void net_respond_end(struct net_request *request, const struct http_header *trailers, size_t count)
+{
+    struct conn *conn = request->conn;
+
+    FM_ASSERT(request->begun && !request->answered);
+    request->answered = true;
+    conn->unanswered_count--;
+    conn_h2_respond_end(request, trailers, count);
     if (conn_is_open(conn))
         conn_wake(conn);
     else

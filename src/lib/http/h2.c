@@ -29,6 +29,7 @@ struct h2_stream {
     struct h2_stream *next, *prev;
     int32_t id;
     bool visible, head_too_large, answered;
+    bool more; /* the answer goes on: h2_respond_part or h2_respond_end comes */
     void *user;
     size_t unconsumed_bytes; /* received and not yet given back to the window */
     uint8_t *answer;         /* owned: body, then the trailers' text */
@@ -382,6 +383,8 @@ static ssize_t h2_read_answer(nghttp2_session *session, int32_t id, uint8_t *tar
     stream->h2->unsent_bytes -= take;
     if (stream->body_sent < stream->body_len)
         return (ssize_t)take;
+    if (stream->more)
+        return take ? (ssize_t)take : NGHTTP2_ERR_DEFERRED;
     *data_flags |= NGHTTP2_DATA_FLAG_EOF;
     if (stream->trailer_count) {
         *data_flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
@@ -401,20 +404,28 @@ static nghttp2_nv nv_from_header(const struct http_header *header)
     };
 }
 
-/* Keeps body and trailers until they are sent: one block of bytes, one table. */
+/* Keeps body and trailers until they are sent, behind what of the answer is not sent yet: one block
+ * of bytes, one table. */
 static int h2_stream_keep_answer(struct h2_stream *stream, struct fm_slice body,
                                  const struct http_header *trailers, size_t trailer_count)
 {
-    size_t size = body.len;
+    size_t unsent = stream->body_len - stream->body_sent, size = unsent + body.len;
     for (size_t i = 0; i < trailer_count; i++)
         size += trailers[i].name.len + trailers[i].value.len;
-    stream->answer = malloc(size + 1);
+    uint8_t *answer = malloc(size + 1);
     stream->trailers = trailer_count ? calloc(trailer_count, sizeof *stream->trailers) : NULL;
-    if (!stream->answer || (trailer_count && !stream->trailers))
+    if (!answer || (trailer_count && !stream->trailers)) {
+        free(answer);
         return FM_ENOMEM;
+    }
+    if (unsent)
+        memcpy(answer, stream->answer + stream->body_sent, unsent);
     if (body.len)
-        memcpy(stream->answer, body.ptr, body.len);
-    uint8_t *text = stream->answer + body.len;
+        memcpy(answer + unsent, body.ptr, body.len);
+    free(stream->answer);
+    stream->answer = answer;
+    stream->body_sent = 0;
+    uint8_t *text = answer + unsent + body.len;
     for (size_t i = 0; i < trailer_count; i++) {
         nghttp2_nv nv = nv_from_header(&trailers[i]);
         memcpy(text, nv.name, nv.namelen);
@@ -425,24 +436,19 @@ static int h2_stream_keep_answer(struct h2_stream *stream, struct fm_slice body,
         text += nv.valuelen;
         stream->trailers[i] = nv;
     }
-    stream->body_len = body.len;
+    stream->body_len = unsent + body.len;
     stream->h2->unsent_bytes += body.len;
     stream->trailer_count = trailer_count;
     return FM_OK;
 }
 
-int h2_respond(struct h2_stream *stream, int status, const struct http_header *headers,
-               size_t count, struct fm_slice body, const struct http_header *trailers,
-               size_t trailer_count)
+static int h2_submit_head(struct h2_stream *stream, int status, const struct http_header *headers,
+                          size_t count, const nghttp2_data_provider *provider)
 {
-    nghttp2_session *session = stream->h2->session;
-    nghttp2_data_provider provider = {.source.ptr = stream, .read_callback = h2_read_answer};
-    bool has_data = body.len || trailer_count;
     char digits[16];
 
     FM_ASSERT(!stream->answered);
-    int rc = has_data ? h2_stream_keep_answer(stream, body, trailers, trailer_count) : FM_OK;
-    nghttp2_nv *table = rc < 0 ? NULL : calloc(count + 1, sizeof *table);
+    nghttp2_nv *table = calloc(count + 1, sizeof *table);
     if (!table)
         return FM_ENOMEM;
     int digit_count = snprintf(digits, sizeof digits, "%d", status);
@@ -452,12 +458,67 @@ int h2_respond(struct h2_stream *stream, int status, const struct http_header *h
     for (size_t i = 0; i < count; i++)
         table[i + 1] = nv_from_header(&headers[i]);
     int failure =
-        nghttp2_submit_response(session, stream->id, table, count + 1, has_data ? &provider : NULL);
+        nghttp2_submit_response(stream->h2->session, stream->id, table, count + 1, provider);
     free(table);
     if (failure)
         return failure == NGHTTP2_ERR_NOMEM ? FM_ENOMEM : FM_ECLOSED;
     stream->answered = true;
     return FM_OK;
+}
+
+int h2_respond(struct h2_stream *stream, int status, const struct http_header *headers,
+               size_t count, struct fm_slice body, const struct http_header *trailers,
+               size_t trailer_count)
+{
+    nghttp2_data_provider provider = {.source.ptr = stream, .read_callback = h2_read_answer};
+    bool has_data = body.len || trailer_count;
+
+    int rc = has_data ? h2_stream_keep_answer(stream, body, trailers, trailer_count) : FM_OK;
+    return rc < 0 ? rc
+                  : h2_submit_head(stream, status, headers, count, has_data ? &provider : NULL);
+}
+
+int h2_respond_begin(struct h2_stream *stream, int status, const struct http_header *headers,
+                     size_t count)
+{
+    nghttp2_data_provider provider = {.source.ptr = stream, .read_callback = h2_read_answer};
+
+    stream->more = true;
+    return h2_submit_head(stream, status, headers, count, &provider);
+}
+
+/* Fails when data is not being waited for, which is as well. */
+static void h2_resume(struct h2_stream *stream)
+{
+    (void)nghttp2_session_resume_data(stream->h2->session, stream->id);
+}
+
+int h2_respond_part(struct h2_stream *stream, struct fm_slice bytes)
+{
+    if (!stream->answered || !stream->more)
+        return FM_ECLOSED; /* its head could not be sent */
+    int rc = h2_stream_keep_answer(stream, bytes, NULL, 0);
+    if (rc == FM_OK)
+        h2_resume(stream);
+    return rc;
+}
+
+int h2_respond_end(struct h2_stream *stream, const struct http_header *trailers,
+                   size_t trailer_count)
+{
+    if (!stream->answered || !stream->more)
+        return FM_ECLOSED; /* its head could not be sent */
+    int rc = h2_stream_keep_answer(stream, FM_SLICE(""), trailers, trailer_count);
+    if (rc < 0)
+        return rc;
+    stream->more = false;
+    h2_resume(stream);
+    return FM_OK;
+}
+
+size_t h2_stream_unsent_bytes(const struct h2_stream *stream)
+{
+    return stream->body_len - stream->body_sent;
 }
 
 /* ---- session ---- */

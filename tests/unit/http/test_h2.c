@@ -425,6 +425,79 @@ static void test_shutdown_lets_streams_finish(void **state)
     pair_fini(&pair);
 }
 
+/* ---- answers in parts ---- */
+
+static void test_an_answer_in_parts(void **state)
+{
+    static const uint8_t big[100000];
+    const struct http_header trailer = {FM_SLICE("grpc-status"), FM_SLICE("0")};
+    struct pair pair;
+    (void)state;
+
+    pair_init(&pair, 65535);
+    int32_t id = pair_request(&pair, "/hold", 0);
+    pair_run(&pair);
+    assert_ok(h2_respond_begin(pair.held, 200, NULL, 0));
+    pair_run(&pair);
+    struct seen *seen = pair_seen(&pair, id);
+    assert_int_equal(seen->status, 200);
+    assert_int_equal(seen->body_len, 0);
+
+    for (size_t i = 1; i <= 3; i++) {
+        assert_ok(h2_respond_part(pair.held, fm_slice(big, sizeof big)));
+        pair_run(&pair);
+        assert_int_equal(seen->body_len, i * sizeof big);
+        assert_int_equal(h2_stream_unsent_bytes(pair.held), 0);
+    }
+    assert_false(seen->closed);
+    assert_ok(h2_respond_part(pair.held, FM_SLICE("a")));
+    assert_ok(h2_respond_part(pair.held, FM_SLICE("bc")));
+    assert_int_equal(h2_stream_unsent_bytes(pair.held), 3);
+    assert_int_equal(h2_unsent_bytes(pair.server), 3);
+    assert_ok(h2_respond_end(pair.held, &trailer, 1));
+    pair_run(&pair);
+    assert_int_equal(seen->body_len, 3 * sizeof big + 3);
+    assert_true(seen->grpc_trailer);
+    assert_true(seen->closed);
+    assert_int_equal(seen->error, 0);
+    assert_int_equal(h2_unsent_bytes(pair.server), 0);
+    pair_fini(&pair);
+}
+
+static void test_parts_wait_for_windows_and_go_with_the_stream(void **state)
+{
+    static const uint8_t big[40000];
+    struct pair pair;
+    (void)state;
+
+    pair_init(&pair, 1000);
+    nghttp2_session_set_local_window_size(pair.client, 0, 0, 65535);
+    pair_run(&pair);
+    int32_t id = pair_request(&pair, "/hold", 0);
+    pair_run(&pair);
+    assert_ok(h2_respond_begin(pair.held, 200, NULL, 0));
+    assert_ok(h2_respond_part(pair.held, fm_slice(big, sizeof big)));
+    (void)pair_drain(&pair); /* the client does not answer */
+    assert_int_equal(h2_stream_unsent_bytes(pair.held), sizeof big - 1000);
+    assert_ok(h2_respond_part(pair.held, fm_slice(big, sizeof big)));
+    assert_int_equal(h2_unsent_bytes(pair.server), 2 * sizeof big - 1000);
+    nghttp2_submit_rst_stream(pair.client, 0, id, NGHTTP2_CANCEL);
+    pair_run(&pair);
+    assert_null(pair.held);
+    assert_int_equal(h2_unsent_bytes(pair.server), 0);
+
+    /* An end without a part. */
+    id = pair_request(&pair, "/hold", 0);
+    pair_run(&pair);
+    assert_ok(h2_respond_begin(pair.held, 200, NULL, 0));
+    pair_run(&pair);
+    assert_ok(h2_respond_end(pair.held, NULL, 0));
+    pair_run(&pair);
+    assert_true(pair_seen(&pair, id)->closed);
+    assert_int_equal(pair_seen(&pair, id)->error, 0);
+    pair_fini(&pair);
+}
+
 static void test_forbidden_headers_reset_the_stream(void **state)
 {
     (void)state;
@@ -659,6 +732,8 @@ int main(void)
         cmocka_unit_test(test_early_answer_ends_the_upload_in_peace),
         cmocka_unit_test(test_unsent_bytes_and_retiring),
         cmocka_unit_test(test_shutdown_lets_streams_finish),
+        cmocka_unit_test(test_an_answer_in_parts),
+        cmocka_unit_test(test_parts_wait_for_windows_and_go_with_the_stream),
         cmocka_unit_test(test_forbidden_headers_reset_the_stream),
         cmocka_unit_test(test_large_head_is_431),
         cmocka_unit_test(test_hpack_bomb_is_not_unpacked),

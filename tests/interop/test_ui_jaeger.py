@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Jaeger's user interface asks, as its source of 2026 asks it, and what it demands of the answers.
+
+The interface itself is in no package registry, so that no browser runs it here: these are its requests
+(search page, trace page, dependencies page) and the rules of its run-time validation."""
+import json
+import re
+import time
+import unittest
+import urllib.parse
+
+from harness import DaemonTest, http_request, request, span
+
+NOW = time.time_ns()
+TRACE = "f1" * 16
+DECIMAL, HEX32, HEX16 = re.compile(r"\d+"), re.compile(r"(?!0+$)[0-9a-f]{32}"), re.compile(r"(?!0+$)[0-9a-f]{16}")
+VALUES = {"stringValue": str, "boolValue": bool, "intValue": str, "doubleValue": (int, float), "arrayValue": dict,
+          "kvlistValue": dict, "bytesValue": str}
+
+
+class JaegerUiTest(DaemonTest):
+    def setUp(self):
+        super().setUp()
+        self.node = self.daemon().start()
+        spans = [span(TRACE, "00000000000000f1", "GET /", start=NOW - 10**9, attributes={"n": 1, "list": ["a", "b"]}),
+                 span(TRACE, "00000000000000f2", "query", "00000000000000f1", start=NOW - 10**9 + 10**6, kind=3)]
+        spans[0]["attributes"].append({"key": "nothing", "value": {}})
+        self.assertEqual(self.node.send(request(spans, "front"))[0], 200)
+
+    def tearDown(self):
+        self.node.stop()
+
+    def get(self, path):
+        status, headers, body = http_request(self.node.ports["query_jaeger"], "GET", path)
+        self.assertEqual(status, 200, (path, body))
+        return json.loads(body)
+
+    def matches(self, pattern, text):
+        self.assertIsInstance(text, str)
+        self.assertIsNotNone(pattern.fullmatch(text), text)
+
+    def check_value(self, value):
+        (name, content), = value.items()  # exactly one member
+        self.assertIsInstance(content, VALUES[name])
+        for item in content.get("values", []) if isinstance(content, dict) else []:
+            self.check_value(item["value"] if name == "kvlistValue" else item)
+
+    def test_the_search_page(self):
+        self.assertEqual(self.get("/api/v3/services")["services"], ["front"])
+        operations = self.get("/api/v3/operations?service=front")["operations"]
+        self.assertEqual({(item["name"], item["spanKind"]) for item in operations}, {("GET /", "server"), ("query", "client")})
+
+        def iso(ns):
+            return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(ns // 10**9))
+        summaries = self.get("/api/v3/trace-summaries?" + urllib.parse.urlencode({
+            "query.service_name": "front", "query.span_name": "GET /", "query.start_time_min": iso(NOW - 3600 * 10**9),
+            "query.start_time_max": iso(NOW + 10 * 10**9), "query.num_traces": "20",
+            "query.duration_min": "1ms", "query.attributes": '{"n":"1"}'}))["summaries"]
+        self.assertEqual(len(summaries), 1)
+        for key in ("minStartTimeUnixNano", "maxEndTimeUnixNano"):
+            self.matches(DECIMAL, summaries[0][key])
+        self.matches(HEX32, summaries[0]["traceId"])
+        for key in ("spanCount", "errorSpanCount", "orphanSpanCount"):
+            self.assertIsInstance(summaries[0][key], int)
+
+    def test_the_search_page_of_released_versions(self):
+        self.assertEqual(self.get("/api/services")["data"], ["front"])
+        self.assertEqual(self.get("/api/services/front/operations")["data"], ["GET /", "query"])
+        found = self.get("/api/traces?" + urllib.parse.urlencode({
+            "end": NOW // 1000 + 10**6, "start": NOW // 1000 - 3600 * 10**6, "limit": 20, "lookback": "1h",
+            "maxDuration": "", "minDuration": "", "operation": "GET /", "service": "front", "tags": '{"n":"1"}'}))
+        self.assertEqual([trace["traceID"] for trace in found["data"]], [TRACE])
+
+    def test_the_trace_page(self):
+        trace, = self.get(f"/api/traces/{TRACE}")["data"]
+        for item in trace["spans"]:
+            self.assertIn(item["processID"], trace["processes"])
+            self.assertIsInstance(item["startTime"], int)
+        result = self.get(f"/api/v3/traces/{TRACE}")["result"]
+        for resource in result["resourceSpans"]:
+            for scope in resource["scopeSpans"]:
+                for item in scope["spans"]:
+                    self.matches(HEX32, item["traceId"])
+                    self.matches(HEX16, item["spanId"])
+                    self.matches(DECIMAL, item["startTimeUnixNano"])
+                    self.assertIsInstance(item["kind"], int)
+                    for attribute in item.get("attributes", []):
+                        self.assertIsInstance(attribute["key"], str)
+                        self.check_value(attribute["value"])
+
+    def test_the_dependencies_page(self):
+        answer = self.get(f"/api/dependencies?endTs={NOW // 10**6}&lookback={7 * 86_400_000}")
+        self.assertEqual(answer["data"], [])
+
+
+if __name__ == "__main__":
+    unittest.main()
