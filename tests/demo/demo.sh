@@ -102,7 +102,14 @@ show "$fermata" block verify "$block"
 say "6. The same trace, now from the block"
 show "$fermata" query trace "$trace" --url "$url"
 
-say "7. How the node is"
+say "7. Questions in TraceQL, to the node and to the bucket alone"
+show "$fermata" query search '{ resource.service.name = "checkout" } >> { status = error }' --limit 5 \
+    --url "$url"
+show "$fermata" query metrics '{ kind = server } | rate() by (resource.service.name) | topk(5)' --url "$url" \
+    --start $((${now%000000000} - 120)) --end $((${now%000000000} + 10)) --step 10s
+show "$fermata" query values resource.service.name '{ status = error }' --limit 5 --bucket dir:"$work/data/bucket"
+
+say "8. How the node is"
 show "$fermata" status --url "$url"
 
 kill "$daemon"

@@ -35,14 +35,17 @@ if ! cmp -s $here/requirements.txt "$work/installed.txt"; then
     "$work/venv/bin/pip" install --quiet --disable-pip-version-check -r $here/requirements.txt
     cp $here/requirements.txt "$work/installed.txt"
 fi
-# Zipkin's user interface is on Maven Central only; without Maven its check is skipped.
+# Zipkin's user interface is on Maven Central only; where Maven does not get it, its check is skipped.
 lens=io.zipkin:zipkin-lens:2.27.1
 if command -v mvn >/dev/null && [ "$(cat "$work/installed-lens" 2>/dev/null)" != $lens ]; then
     echo "  MVN  $lens"
     rm -rf "$work/lens"
-    mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:2.8:copy -Dartifact=$lens \
-        -DoutputDirectory="$work/lens" >"$work/mvn.log" 2>&1 || { cat "$work/mvn.log"; exit 1; }
-    echo $lens >"$work/installed-lens"
+    if mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:2.8:copy -Dartifact=$lens \
+        -DoutputDirectory="$work/lens" >"$work/mvn.log" 2>&1; then
+        echo $lens >"$work/installed-lens"
+    else
+        tail -n 3 "$work/mvn.log"
+    fi
 fi
 # Go keeps its caches where it always does; only the two programs land here.
 for module in "$versitygw" "$h2spec"; do
