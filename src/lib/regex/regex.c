@@ -10,8 +10,8 @@
 
 #include "program.h"
 
-const struct regex_limits regex_limits_default = {.pattern_bytes_max = 1024,
-                                                  .program_max = 10000,
+const struct regex_limits regex_limits_default = {.pattern_bytes_max = 16384,
+                                                  .program_max = 40000,
                                                   .depth_max = 256,
                                                   .cache_bytes_max = 256 << 10};
 
