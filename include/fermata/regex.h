@@ -12,7 +12,7 @@
 #include "fermata/base.h"
 
 struct regex_limits {
-    uint32_t pattern_bytes_max; /* 16 KiB: some hundred names, as choosers send them */
+    uint32_t pattern_bytes_max; /* 6 KiB: some hundred names, as choosers send them */
     uint32_t program_max;       /* instructions, after repetitions are unrolled: 40,000 */
     uint32_t depth_max;         /* of groups: 256 */
     uint32_t cache_bytes_max;   /* deterministic states of one matcher: 256 KiB */

@@ -10,7 +10,7 @@
 
 #include "program.h"
 
-const struct regex_limits regex_limits_default = {.pattern_bytes_max = 16384,
+const struct regex_limits regex_limits_default = {.pattern_bytes_max = 6144,
                                                   .program_max = 40000,
                                                   .depth_max = 256,
                                                   .cache_bytes_max = 256 << 10};
