@@ -62,7 +62,8 @@ $(BUILD)/fermata: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard src/*.c)) $(call ar
                   $(call archives,ingest) $(call archives,replicate) $(call archives,uv) \
                   $(call archives,linux) $(call archives,config)
 	@echo "  LD   $@"
-	$(Q)$(link)
+	$(Q)$(CC) $(link_flags) -o $@ $(filter %.o,$^) -Wl,--whole-archive $(filter %.a,$^) \
+	    -Wl,--no-whole-archive $(libraries) # all of them: a name that two modules have is an error
 
 define module_rules
 $(BUILD)/lib/$(1).a: $(call objects,$(1))

@@ -6,7 +6,7 @@
  * What is wrong before anything was sent is said by trailers alone.  Parts of a search bring what
  * is new; the last message, or messages if it is large, brings everything.  A client that does not
  * read gets fewer parts, never less of the end. */
-#include "exchange.h"
+#include "answering.h"
 
 #include <stdio.h>
 
@@ -82,54 +82,54 @@ void rpc_refuse(struct net_request *request, int code, const char *text)
     fm_buf_fini(&status.text);
 }
 
-static void rpc_begin(struct exchange *exchange)
+static void rpc_begin(struct answering *answering)
 {
     static const struct http_header headers[] = {
         {{(const uint8_t *)"content-type", 12}, {(const uint8_t *)"application/grpc", 16}},
     };
     const struct net_response response = {
         .status = 200, .headers = headers, .header_count = FM_COUNT(headers)};
-    if (exchange->begun)
+    if (answering->begun)
         return;
-    exchange->begun = true;
-    net_respond_begin(exchange->request, &response);
+    answering->begun = true;
+    net_respond_begin(answering->request, &response);
 }
 
 void rpc_on_part(struct query_ask *query, struct fm_buf *part)
 {
-    struct exchange *exchange = query->self;
+    struct answering *answering = query->self;
 
-    if (part->failed || !part->len || net_respond_unsent(exchange->request) > RPC_UNSENT_MAX)
+    if (part->failed || !part->len || net_respond_unsent(answering->request) > RPC_UNSENT_MAX)
         return;
-    rpc_begin(exchange);
-    net_respond_part(exchange->request, fm_buf_slice(part));
+    rpc_begin(answering);
+    net_respond_part(answering->request, fm_buf_slice(part));
 }
 
 void rpc_on_done(struct query_ask *query, int rc)
 {
-    struct exchange *exchange = query->self;
+    struct answering *answering = query->self;
     struct rpc_status status;
 
     if (rc == FM_OK && query->answer.failed)
         rc = fm_fail(&query->why, FM_ELIMIT, "the answer is larger than the limit");
     if (rc == FM_OK) {
-        rpc_begin(exchange);
-        net_respond_part(exchange->request, fm_buf_slice(&query->answer));
+        rpc_begin(answering);
+        net_respond_part(answering->request, fm_buf_slice(&query->answer));
         size_t count = rpc_status_init(&status, GRPC_OK, NULL);
-        net_respond_end(exchange->request, status.headers + 1, count - 1);
+        net_respond_end(answering->request, status.headers + 1, count - 1);
         fm_buf_fini(&status.text);
     } else {
-        int code = exchange_status_of(rc).grpc;
-        const char *text = exchange_text_of(query, rc);
-        if (exchange->begun) {
+        int code = answering_status_of(rc).grpc;
+        const char *text = answering_text_of(query, rc);
+        if (answering->begun) {
             size_t count = rpc_status_init(&status, code, text);
-            net_respond_end(exchange->request, status.headers + 1, count - 1);
+            net_respond_end(answering->request, status.headers + 1, count - 1);
             fm_buf_fini(&status.text);
         } else {
-            rpc_refuse(exchange->request, code, text);
+            rpc_refuse(answering->request, code, text);
         }
     }
-    (void)exchange_free(exchange);
+    (void)answering_free(answering);
 }
 
 /* ---- questions ---- */
@@ -163,10 +163,10 @@ static enum grpc_code rpc_read_message(const struct net_request_view *view, stru
     return GRPC_OK;
 }
 
-static int rpc_read_question(struct exchange *exchange, struct fm_why *why,
+static int rpc_read_question(struct answering *answering, struct fm_why *why,
                              enum grpc_code *ret_code)
 {
-    const struct net_request_view *view = net_request_view(exchange->request);
+    const struct net_request_view *view = net_request_view(answering->request);
     struct fm_slice message;
     struct fm_buf plain;
     const char *text;
@@ -177,8 +177,8 @@ static int rpc_read_question(struct exchange *exchange, struct fm_why *why,
     if (*ret_code != GRPC_OK) {
         rc = fm_fail(why, rc, "%s", text);
     } else {
-        rc = question_read_pb(&exchange->question, message, api_unix_ns(exchange->api), why);
-        *ret_code = rc < 0 ? (enum grpc_code)exchange_status_of(rc).grpc : GRPC_OK;
+        rc = question_read_pb(&answering->question, message, api_unix_ns(answering->api), why);
+        *ret_code = rc < 0 ? (enum grpc_code)answering_status_of(rc).grpc : GRPC_OK;
     }
     fm_buf_fini(&plain);
     return rc;
@@ -197,28 +197,28 @@ static bool rpc_find(struct fm_slice path, enum question_form *ret_form)
 
 static void rpc_ask(struct api *api, struct net_request *request, enum question_form form)
 {
-    struct exchange *exchange = exchange_new(api, request, form);
+    struct answering *answering = answering_new(api, request, form);
     struct fm_why why = {""};
     enum grpc_code code = GRPC_UNAVAILABLE;
 
-    if (!exchange) {
+    if (!answering) {
         rpc_refuse(request, code, "out of memory");
         return;
     }
-    exchange->is_rpc = true;
+    answering->is_rpc = true;
     int rc = tenants_resolve_request(api->options.tenants, net_request_view(request),
-                                     exchange->question.ask.tenant, &why);
+                                     answering->question.ask.tenant, &why);
     if (rc < 0)
         code = rc == FM_EDENIED ? GRPC_PERMISSION_DENIED : GRPC_INVALID_ARGUMENT;
     else
-        rc = rpc_read_question(exchange, &why, &code);
+        rc = rpc_read_question(answering, &why, &code);
     if (rc == FM_OK) {
-        exchange_start(exchange);
+        answering_start(answering);
         return;
     }
     metric_add(&api->questions_wrong_total, 1);
     rpc_refuse(request, code, why.text);
-    (void)exchange_free(exchange);
+    (void)answering_free(answering);
 }
 
 void rpc_on_request(struct api *api, struct net_request *request)

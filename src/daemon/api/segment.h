@@ -5,8 +5,9 @@
 
 #include "fermata/base.h"
 
-#define SEGMENT_BYTES_MAX FM_MIB(2) /* clients refuse messages above 4 MiB unless told otherwise   \
-                                     */
+#define SEGMENT_BYTES_MAX                                                                          \
+    FM_MIB(2) /* clients refuse messages above 4 MiB unless told otherwise                         \
+               */
 
 /* Appends message to out as gRPC frames of about bytes_max at most: entries of field 1, which is
  * what may be many in every answer, are spread over as many messages as it takes, and all other

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* GET /api/traces/{id} and /api/v2/traces/{id}, as Tempo answers them. */
-#include "exchange.h"
+#include "answering.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 #include "go_text.h"
 #include "llm.h"
 
-struct trace_exchange {
+struct trace_answering {
     struct api *api;
     struct net_request *request; /* until answered */
     struct query_trace query;
@@ -18,59 +18,59 @@ struct trace_exchange {
     int rc;
 };
 
-static void trace_exchange_free(struct trace_exchange *exchange)
+static void trace_exchange_free(struct trace_answering *answering)
 {
-    fm_buf_fini(&exchange->query.answer);
-    fm_buf_fini(&exchange->llm);
-    free(exchange);
+    fm_buf_fini(&answering->query.answer);
+    fm_buf_fini(&answering->llm);
+    free(answering);
 }
 
 static void trace_llm_work(struct pf_job *job)
 {
-    struct trace_exchange *exchange = FM_CONTAINER(job, struct trace_exchange, job);
-    exchange->rc = llm_put_trace(fm_buf_slice(&exchange->query.answer), &exchange->llm);
+    struct trace_answering *answering = FM_CONTAINER(job, struct trace_answering, job);
+    answering->rc = llm_put_trace(fm_buf_slice(&answering->query.answer), &answering->llm);
 }
 
 static void trace_llm_done(struct pf_job *job)
 {
-    struct trace_exchange *exchange = FM_CONTAINER(job, struct trace_exchange, job);
-    if (exchange->rc < 0)
-        api_answer_text(exchange->request, 500, fm_rc_text(exchange->rc));
+    struct trace_answering *answering = FM_CONTAINER(job, struct trace_answering, job);
+    if (answering->rc < 0)
+        api_answer_text(answering->request, 500, fm_rc_text(answering->rc));
     else
-        api_answer(exchange->request, 200, LLM_MEDIA_TYPE, fm_buf_slice(&exchange->llm));
-    trace_exchange_free(exchange);
+        api_answer(answering->request, 200, LLM_MEDIA_TYPE, fm_buf_slice(&answering->llm));
+    trace_exchange_free(answering);
 }
 
-static void trace_llm_start(struct trace_exchange *exchange)
+static void trace_llm_start(struct trace_answering *answering)
 {
-    fm_buf_init(&exchange->llm, exchange->query.answer.bytes_max);
-    exchange->job =
+    fm_buf_init(&answering->llm, answering->query.answer.bytes_max);
+    answering->job =
         (struct pf_job){.work = trace_llm_work, .done = trace_llm_done, .lane = PF_LANE_QUERY};
-    pf_job_submit(exchange->api->platform, &exchange->job);
+    pf_job_submit(answering->api->platform, &answering->job);
 }
 
 static void trace_exchange_done(struct query_trace *query, int rc)
 {
-    struct trace_exchange *exchange = query->self;
+    struct trace_answering *answering = query->self;
     bool is_protobuf = query->format == TRACE_V1_PROTOBUF || query->format == TRACE_V2_PROTOBUF;
-    if (rc == FM_OK && exchange->is_llm) {
-        trace_llm_start(exchange);
+    if (rc == FM_OK && answering->is_llm) {
+        trace_llm_start(answering);
         return;
     }
     if (rc == FM_EUNAVAILABLE)
-        api_answer_text(exchange->request, 429, "too many queries at once");
+        api_answer_text(answering->request, 429, "too many queries at once");
     else if (rc == FM_ELIMIT)
-        api_answer_text(exchange->request, 422, query->why.text);
+        api_answer_text(answering->request, 422, query->why.text);
     else if (rc < 0)
-        api_answer_text(exchange->request, 500,
+        api_answer_text(answering->request, 500,
                         query->why.text[0] ? query->why.text : fm_rc_text(rc));
-    else if (query->span_count == 0 && !exchange->is_v2)
-        api_answer(exchange->request, 404, "text/plain; charset=utf-8", FM_SLICE(""));
+    else if (query->span_count == 0 && !answering->is_v2)
+        api_answer(answering->request, 404, "text/plain; charset=utf-8", FM_SLICE(""));
     else
-        api_answer(exchange->request, 200,
+        api_answer(answering->request, 200,
                    is_protobuf ? "application/protobuf" : "application/json",
                    fm_buf_slice(&query->answer));
-    trace_exchange_free(exchange);
+    trace_exchange_free(answering);
 }
 
 static int check_second(const struct net_request_view *view, const char *name,
@@ -127,27 +127,27 @@ void api_trace_by_id(struct api *api, struct net_request *request, struct fm_sli
         api_answer_text(request, 400, why.text);
         return;
     }
-    struct trace_exchange *exchange = calloc(1, sizeof *exchange);
-    if (!exchange) {
+    struct trace_answering *answering = calloc(1, sizeof *answering);
+    if (!answering) {
         api_answer_text(request, 503, "out of memory");
         return;
     }
-    if (!api_resolve_tenant(api, request, exchange->query.tenant)) {
-        free(exchange);
+    if (!api_resolve_tenant(api, request, answering->query.tenant)) {
+        free(answering);
         return;
     }
-    enum exchange_format format = exchange_format_of(view);
-    exchange->api = api;
-    exchange->is_llm = is_v2 && format == EXCHANGE_LLM;
-    bool is_protobuf = format == EXCHANGE_PROTOBUF || exchange->is_llm;
-    exchange->request = request;
-    exchange->is_v2 = is_v2;
-    exchange->query.id = id;
-    exchange->query.self = exchange;
-    exchange->query.done = trace_exchange_done;
+    enum answering_format format = answering_format_of(view);
+    answering->api = api;
+    answering->is_llm = is_v2 && format == ANSWERING_LLM;
+    bool is_protobuf = format == ANSWERING_PROTOBUF || answering->is_llm;
+    answering->request = request;
+    answering->is_v2 = is_v2;
+    answering->query.id = id;
+    answering->query.self = answering;
+    answering->query.done = trace_exchange_done;
     if (is_v2)
-        exchange->query.format = is_protobuf ? TRACE_V2_PROTOBUF : TRACE_V2_JSON;
+        answering->query.format = is_protobuf ? TRACE_V2_PROTOBUF : TRACE_V2_JSON;
     else
-        exchange->query.format = is_protobuf ? TRACE_V1_PROTOBUF : TRACE_V1_JSON;
-    query_trace_start(api->options.query, &exchange->query);
+        answering->query.format = is_protobuf ? TRACE_V1_PROTOBUF : TRACE_V1_JSON;
+    query_trace_start(api->options.query, &answering->query);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An exchange with a user interface, from its request to its answer.
+/* An answering with a user interface, from its request to its answer.
  *
- * Every question of an exchange uses the one query_ask (or query_trace) in it, so that there is one
- * at a time.  The peer may go while one is under way: it is cancelled, and the exchange then ends
- * as after any failure, into a connection that is not there. */
+ * Every question of an answering uses the one query_ask (or query_trace) in it, so that there is
+ * one at a time.  The peer may go while one is under way: it is cancelled, and the answering then
+ * ends as after any failure, into a connection that is not there. */
 #include "ui.h"
 
 #include <stdio.h>

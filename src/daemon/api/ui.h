@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ui - one exchange with a user interface: its parameters, the questions it takes, its answer.
+/* ui - one answering with a user interface: its parameters, the questions it takes, its answer.
  * Part of api.
  *
  *   handler (parses, begins) -> questions, one after the other -> answer, in the words of a dialect
  *
- * Whoever answers or refuses an exchange ends it: it must not be used afterwards. */
+ * Whoever answers or refuses an answering ends it: it must not be used afterwards. */
 #ifndef FERMATA_API_UI_H_PRIVATE
 #define FERMATA_API_UI_H_PRIVATE
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* exchange, rpc - a question from a client to the engine and back, with a net and an engine that
+/* answering, rpc - a question from a client to the engine and back, with a net and an engine that
  * only write down what they are told. */
 #include "../../support/test.h"
 
-#include "../../../src/daemon/api/exchange.h"
+#include "../../../src/daemon/api/answering.h"
 #include "../../../src/daemon/api/routes.h"
 #include "fermata/pb.h"
 #include "fermata/uv.h"
