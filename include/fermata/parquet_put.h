@@ -20,6 +20,14 @@ FM_MUST int pq_memo_new(struct pq_memo **ret_memo);
 struct pq_memo *pq_memo_free(struct pq_memo *memo);
 FM_DEFINE_AUTO(pq_memo)
 void pq_column_share_memo(struct pq_column *column, struct pq_memo *memo);
+/* What a column has read so far, and what it holds. */
+struct pq_column_use {
+    uint64_t read_bytes;
+    size_t memory;
+};
+struct pq_column_use pq_column_use(const struct pq_column *column);
+/* Gives back everything but the dictionary; no page is read any more. */
+void pq_column_retire(struct pq_column *column);
 
 /* count entries at once, levels as rep << 4 | def: all nulls, or all zeros of four bytes. */
 void pq_put_null_levels(struct pq_chunk *chunk, const uint8_t *levels, uint32_t count);

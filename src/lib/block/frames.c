@@ -1,243 +1,441 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A block as a source of frames: its traces are read back row by row, a few thousand spans at a
- * time, and given on as frames of rows.  Every column of a row is read, whatever was asked for. */
-#include "reader.h"
+/* A block as a source of frames: what a frame is made of.
+ *
+ * One leaf of spans, the cheapest, is the spine: its levels say which spans, scopes and resources
+ * the rows have.  A frame ends where a page of the spine does, unless that is far too large or
+ * small.  Everything but the spine and the trace ids waits until it is asked for. */
+#include "frames.h"
 
 #include <stdlib.h>
 
-#include "fermata/block_frames.h"
+#define FRAMES_SPAN_TARGET 8192u
 
-#define FRAMES_SPAN_TARGET 4096u
-
-struct block_frames {
-    struct frame_source base;
-    const struct block *block;
-    const struct frame_request *request;
-    size_t memory_max;
-    struct reader *reader; /* owned */
-    size_t row_group;
-    uint64_t row; /* the next of the row group */
-    uint64_t read_before;
-    struct frame_rows *rows;     /* owned; of the present frames */
-    struct frame_source *inner;  /* owned; over rows */
-    struct frame_values *tables; /* owned; per field: inner's, with a serial of its own */
-    uint64_t round;              /* how many rows objects there were */
-    struct fm_buf otlp;
-};
-
-static void frames_drop_rows(struct block_frames *frames)
+int frames_fail(const struct block_frames *frames, unsigned leaf, const char *what)
 {
-    frames->inner = frame_source_free(frames->inner);
-    frames->rows = frame_rows_free(frames->rows);
+    char name[SCHEMA_PATH_MAX];
+    reader_leaf_name(frames->block, leaf, name);
+    return fm_fail(frames->why, FM_ECORRUPT, "row group %zu, rows from %llu, %s: %s", frames->group,
+                   (unsigned long long)frames->row_from, name, what);
 }
 
-static struct frame_source *frames_free(struct frame_source *source)
+/* ---- memory ---- */
+
+int frames_charge(struct block_frames *frames, size_t bytes)
 {
-    struct block_frames *frames = FM_CONTAINER(source, struct block_frames, base);
-    frames_drop_rows(frames);
-    reader_free(frames->reader);
-    fm_buf_fini(&frames->otlp);
-    free(frames->tables);
-    free(frames);
-    return NULL;
+    size_t used = frames->held + frames->arena.used_bytes;
+    if (used > frames->memory_max || bytes > frames->memory_max - used)
+        return fm_fail(frames->why, FM_ELIMIT, "a block needs more than the query's %zu bytes",
+                       frames->memory_max);
+    return FM_OK;
 }
 
-/* What a file has wrong is not the fault of who asks. */
-static int frames_rc(int rc)
+int frames_reserve(struct block_frames *frames, void **array, size_t *cap, size_t count,
+                   size_t item_size)
 {
-    return rc == FM_EMALFORMED ? FM_ECORRUPT : rc;
+    if (count <= *cap)
+        return FM_OK;
+    size_t wanted = FM_MAX(count, FM_MIN(*cap + *cap / 2, SIZE_MAX / 64));
+    int rc = frames_charge(frames, (wanted - *cap) * item_size);
+    if (rc < 0)
+        return rc;
+    void *grown = realloc(*array, wanted * item_size);
+    if (!grown)
+        return fm_fail(frames->why, FM_ENOMEM, "no memory for a frame");
+    frames->held += (wanted - *cap) * item_size;
+    *array = grown;
+    *cap = wanted;
+    return FM_OK;
 }
 
-/* The next row of the block; FM_END behind the last. */
-static int frames_next_row(struct block_frames *frames, struct fm_why *why)
+/* ---- spans of the rows ---- */
+
+static int frame_reserve(struct block_frames *frames, size_t traces, size_t spans)
 {
-    while (frames->row_group < pq_file_row_group_count(frames->block->file) &&
-           frames->row >= pq_row_group_row_count(frames->block->file, frames->row_group)) {
-        frames->row = 0;
-        if (++frames->row_group < pq_file_row_group_count(frames->block->file))
-            reader_begin(frames->reader, frames->row_group);
-    }
-    if (frames->row_group >= pq_file_row_group_count(frames->block->file))
-        return FM_END;
-    frames->reader->why = why;
-    fm_buf_reset(&frames->otlp);
-    reader_set_row(frames->reader, frames->row++);
-    int rc = reader_put_trace(frames->reader, &frames->otlp);
-    if (rc == FM_OK && frames->otlp.failed)
-        rc = fm_fail(why, FM_ELIMIT, "a trace of the block is larger than the query may hold");
+    int rc = FRAMES_RESERVE(frames, frames->trace_spans, frames->trace_span_cap, traces + 1);
+    if (rc == FM_OK)
+        rc = FRAMES_RESERVE(frames, frames->span_resources, frames->resource_cap, spans);
+    if (rc == FM_OK)
+        rc = FRAMES_RESERVE(frames, frames->span_scopes, frames->scope_cap, spans);
     return rc;
 }
 
-/* Spans of a trace, roughly: what is read is at least this many bytes of OTLP each. */
-static int frames_fill(struct block_frames *frames, struct fm_why *why)
+/* First entry from begin on whose level is below that of spans. */
+static uint32_t spine_run(const uint8_t *rep, uint32_t begin, uint32_t end)
 {
-    size_t bytes = 0, memory = 0;
-    int rc = frame_rows_new(&frames->rows, frames->memory_max);
-    if (rc < 0)
-        return fm_fail(why, rc, "no memory for a frame");
-    while (rc == FM_OK && bytes < FRAMES_SPAN_TARGET * 300u && memory < frames->memory_max / 4) {
-        rc = frames_next_row(frames, why);
-        if (rc != FM_OK)
-            break;
-        bytes += frames->otlp.len;
-        rc = frame_rows_add(frames->rows, fm_buf_slice(&frames->otlp), NULL, NULL, why);
-        memory = frame_rows_memory(frames->rows);
+    for (; end - begin >= 8; begin += 8) {
+        uint64_t lower = frames_most_word(fm_load_le64(rep + begin), FRAMES_SPAN - 1);
+        if (lower)
+            return begin + ((uint32_t)__builtin_ctzll(lower) >> 3);
     }
-    if (rc < 0 || (rc == FM_END && !bytes))
+    while (begin < end && rep[begin] >= FRAMES_SPAN)
+        begin++;
+    return begin;
+}
+
+static inline void spine_fill(uint32_t *target, uint32_t count, uint32_t value)
+{
+    for (uint32_t i = 0; i < count; i++)
+        target[i] = value;
+}
+
+/* Every entry is a span. */
+static void spine_read(struct block_frames *frames, const struct frames_slice *slice)
+{
+    uint32_t *count = frames->frame.count, spans = count[FRAME_SPAN];
+    for (uint32_t i = 0, end; i < slice->entry_count; i = end) {
+        uint8_t rep = slice->rep[i];
+        end = spine_run(slice->rep, i + 1, slice->entry_count);
+        if (rep == 0)
+            frames->trace_spans[count[FRAME_TRACE]++] = spans;
+        count[FRAME_RESOURCE] += rep <= FRAMES_RESOURCE;
+        count[FRAME_SCOPE] += rep <= FRAMES_SCOPE;
+        spine_fill(frames->span_resources + spans, end - i, count[FRAME_RESOURCE] - 1);
+        spine_fill(frames->span_scopes + spans, end - i, count[FRAME_SCOPE] - 1);
+        spans += end - i;
+    }
+    count[FRAME_SPAN] = spans;
+}
+
+/* Some entries stand for what has no spans. */
+static void spine_read_sparse(struct block_frames *frames, const struct frames_slice *slice)
+{
+    uint32_t *count = frames->frame.count;
+    for (uint32_t i = 0; i < slice->entry_count; i++) {
+        uint8_t rep = slice->rep[i], def = slice->def[i];
+        if (rep == 0)
+            frames->trace_spans[count[FRAME_TRACE]++] = count[FRAME_SPAN];
+        count[FRAME_RESOURCE] += rep <= FRAMES_RESOURCE && def >= FRAMES_RESOURCE;
+        count[FRAME_SCOPE] += rep <= FRAMES_SCOPE && def >= FRAMES_SCOPE;
+        if (def < FRAMES_SPAN)
+            continue;
+        frames->span_resources[count[FRAME_SPAN]] = count[FRAME_RESOURCE] - 1;
+        frames->span_scopes[count[FRAME_SPAN]++] = count[FRAME_SCOPE] - 1;
+    }
+}
+
+static int frame_read_spine(struct block_frames *frames)
+{
+    uint32_t *count = frames->frame.count;
+    while (frames->row_to < frames->group_rows && count[FRAME_SPAN] < FRAMES_SPAN_TARGET / 2) {
+        struct frames_slice slice;
+        uint64_t row = frames->row_to;
+        int rc = frames_slice_some(frames, frames->spine, &frames->row_to,
+                                   FRAMES_SPAN_TARGET - count[FRAME_SPAN], &slice);
+        uint64_t traces = count[FRAME_TRACE] + (frames->row_to - row);
+        uint64_t spans = (uint64_t)count[FRAME_SPAN] + slice.entry_count;
+        if (rc == FM_OK && (spans > UINT32_MAX / 4 || traces > UINT32_MAX / 4))
+            rc = frames_fail(frames, frames->spine, "too many spans for a frame");
+        if (rc == FM_OK)
+            rc = frame_reserve(frames, (size_t)traces, (size_t)spans);
+        if (rc < 0)
+            return rc;
+        if (slice.value_count == slice.entry_count)
+            spine_read(frames, &slice);
+        else
+            spine_read_sparse(frames, &slice);
+        if (count[FRAME_TRACE] != traces)
+            return frames_fail(frames, frames->spine, "rows are not as many as the page said");
+    }
+    if (count[FRAME_TRACE])
+        frames->trace_spans[count[FRAME_TRACE]] = count[FRAME_SPAN];
+    return FM_OK;
+}
+
+static int frame_read_ids(struct block_frames *frames)
+{
+    struct frames_slice slice;
+    uint64_t row = frames->row_from;
+    uint32_t count = 0, wanted = frames->frame.count[FRAME_TRACE];
+    int rc = FRAMES_RESERVE(frames, frames->trace_ids, frames->trace_id_cap, wanted);
+    while (rc == FM_OK &&
+           (rc = frames_slice(frames, LEAF_TRACE_ID, &row, frames->row_to, &slice)) == FM_OK) {
+        for (uint32_t i = 0; i < slice.value_count && count < wanted; i++) {
+            struct fm_slice id = frames_bytes(&slice, slice.value + i);
+            if (id.len != sizeof *frames->trace_ids)
+                return frames_fail(frames, LEAF_TRACE_ID, "an id has not 16 bytes");
+            memcpy(frames->trace_ids[count++].bytes, id.ptr, sizeof *frames->trace_ids);
+        }
+    }
+    if (rc < 0)
         return rc;
-    rc = frame_rows_finish(frames->rows);
+    return count == wanted ? FM_OK : frames_fail(frames, LEAF_TRACE_ID, "ids are missing");
+}
+
+/* ---- events and links ---- */
+
+static int piece_read(struct block_frames *frames, unsigned leaf, const struct frames_slice *slice,
+                      uint32_t *target, uint32_t *spans, uint32_t *pieces)
+{
+    uint32_t span_max = frames->frame.count[FRAME_SPAN];
+    for (uint32_t i = 0; i < slice->entry_count; i++) {
+        uint8_t rep = slice->rep[i], def = slice->def[i];
+        if (rep <= FRAMES_SPAN && def >= FRAMES_SPAN) {
+            if (*spans == span_max)
+                return frames_fail(frames, leaf, "is out of step with the spans");
+            target[(*spans)++] = *pieces;
+        }
+        *pieces += def >= FRAMES_PIECE;
+    }
+    return FM_OK;
+}
+
+/* Where the events or links of each span begin. */
+static int frame_read_pieces(struct block_frames *frames, unsigned leaf, uint32_t *target,
+                             uint32_t *ret_count)
+{
+    struct frames_slice slice;
+    uint64_t row = frames->row_from;
+    uint32_t spans = 0, pieces = 0;
+    int rc;
+    while ((rc = frames_slice(frames, leaf, &row, frames->row_to, &slice)) == FM_OK) {
+        if (pieces + (uint64_t)slice.value_count > UINT32_MAX / 4)
+            return frames_fail(frames, leaf, "too many for a frame");
+        rc = piece_read(frames, leaf, &slice, target, &spans, &pieces);
+        if (rc < 0)
+            return rc;
+    }
+    if (rc < 0)
+        return rc;
+    if (spans != frames->frame.count[FRAME_SPAN])
+        return frames_fail(frames, leaf, "is out of step with the spans");
+    target[spans] = pieces;
+    *ret_count = pieces;
+    return FM_OK;
+}
+
+static int frame_read_lists(struct block_frames *frames)
+{
+    struct frame *frame = &frames->frame;
+    size_t count = (size_t)frame->count[FRAME_SPAN] + 1;
+    int rc = FM_OK;
+    if (frames->wants_events) {
+        rc = FRAMES_RESERVE(frames, frames->span_events, frames->event_cap, count);
+        if (rc == FM_OK)
+            rc = frame_read_pieces(frames, LEAF_EVENT_TIME, frames->span_events,
+                                   &frame->count[FRAME_EVENT]);
+        frame->span_events = frames->span_events;
+    }
+    if (frames->wants_links && rc == FM_OK) {
+        rc = FRAMES_RESERVE(frames, frames->span_links, frames->link_cap, count);
+        if (rc == FM_OK)
+            rc = frame_read_pieces(frames, LEAF_LINK_TRACE, frames->span_links,
+                                   &frame->count[FRAME_LINK]);
+        frame->span_links = frames->span_links;
+    }
+    return rc;
+}
+
+/* ---- frames ---- */
+
+int frames_fill(struct block_frames *frames)
+{
+    struct frame *frame = &frames->frame;
+    *frame = (struct frame){0};
+    for (uint32_t i = 0; i < frames->request.field_count; i++)
+        frames->fields[i].is_loaded = false;
+    frames->row_from = frames->row_to = frames->row;
+    int rc = frame_read_spine(frames);
+    if (rc < 0)
+        return rc;
+    frames->row = frames->row_to;
+    if (!frame->count[FRAME_SPAN])
+        return FM_END;
+    rc = frame_read_ids(frames);
     if (rc == FM_OK)
-        rc = frame_rows_source(frames->rows, frames->request, &frames->inner);
-    frames->round++;
+        rc = frame_read_lists(frames);
+    frame->trace_ids = frames->trace_ids;
+    frame->trace_spans = frames->trace_spans;
+    frame->span_resources = frames->span_resources;
+    frame->span_scopes = frames->span_scopes;
+    return rc;
+}
+
+/* Every leaf of a span that is always there tells the same; the smallest is read. */
+static unsigned frames_choose_spine(const struct block_frames *frames)
+{
+    static const uint8_t leaves[] = {
+        LEAF_SPAN_STATE, LEAF_SPAN_MESSAGE, LEAF_SPAN_STATUS,      LEAF_SPAN_KIND,
+        LEAF_SPAN_LEFT,  LEAF_SPAN_RIGHT,   LEAF_SPAN_PARENT_LEFT, LEAF_SPAN_NAME,
+    };
+    unsigned best = leaves[0];
+    uint64_t best_bytes = UINT64_MAX;
+    for (size_t i = 0; i < FM_COUNT(leaves); i++) {
+        uint32_t index = frames->block->leaves[leaves[i]].index;
+        if (index == READER_ABSENT)
+            continue;
+        struct pq_chunk_info info = pq_file_chunk_info(frames->block->file, frames->group, index);
+        if (info.compressed_bytes < best_bytes) {
+            best = leaves[i];
+            best_bytes = info.compressed_bytes;
+        }
+    }
+    return best;
+}
+
+int frames_enter(struct block_frames *frames, size_t group)
+{
+    int rc = frames_close_columns(frames, true);
+    frames->group = group;
+    frames->has_group = true;
+    frames->group_rows = pq_row_group_row_count(frames->block->file, group);
+    frames->row = 0;
+    for (uint32_t i = 0; i < frames->request.field_count; i++)
+        frames->fields[i].is_resolved = false;
+    frames->spine = frames_choose_spine(frames);
     return rc;
 }
 
 static int frames_next(struct frame_source *source, struct frame *ret_frame, struct fm_why *why)
 {
     struct block_frames *frames = FM_CONTAINER(source, struct block_frames, base);
-    int rc = FM_END;
+    frames->why = why;
     for (;;) {
-        if (frames->inner)
-            rc = frame_next(frames->inner, ret_frame, why);
-        if (rc != FM_END)
+        int rc = frames->has_group ? frames_fill(frames) : FM_END;
+        if (rc < 0)
+            return rc;
+        if (rc == FM_OK)
             break;
-        frames_drop_rows(frames);
-        rc = frames_fill(frames, why);
-        if (rc != FM_OK)
-            break;
-        rc = FM_END;
+        size_t group = frames->has_group ? frames->group + 1 : 0;
+        if (group >= pq_file_row_group_count(frames->block->file))
+            return FM_END;
+        rc = frames_enter(frames, group);
+        if (rc < 0)
+            return rc;
     }
-    rc = frames_rc(rc);
-    uint64_t read = atomic_load(&frames->block->source.read_bytes);
-    source->stats.inspected_bytes += read - frames->read_before; /* others read the block, too */
-    frames->read_before = read;
-    if (rc == FM_OK) {
-        source->stats.inspected_traces += ret_frame->count[FRAME_TRACE];
-        source->stats.inspected_spans += ret_frame->count[FRAME_SPAN];
-    }
-    return rc;
+    source->stats.inspected_traces += frames->frame.count[FRAME_TRACE];
+    source->stats.inspected_spans += frames->frame.count[FRAME_SPAN];
+    *ret_frame = frames->frame;
+    return FM_OK;
 }
 
 static int frames_vector(struct frame_source *source, uint32_t field, const uint8_t *wanted,
                          struct frame_vector *ret_vector, struct fm_why *why)
 {
     struct block_frames *frames = FM_CONTAINER(source, struct block_frames, base);
-    int rc = frame_vector(frames->inner, field, wanted, ret_vector, why);
-    if (rc == FM_OK && ret_vector->shape == FRAME_CODES) {
-        frames->tables[field] = *ret_vector->values;
-        frames->tables[field].serial += frames->round << 32;
-        ret_vector->values = &frames->tables[field];
-    }
-    return rc;
+    frames->why = why;
+    return frames_load(frames, &frames->fields[field], wanted, ret_vector);
 }
 
-/* Names and values are of the whole source: frames of a pass of their own. */
 static int frames_names(struct frame_source *source, enum traceql_scope scope,
                         frame_visit_name *visit, void *self, struct fm_why *why)
 {
     struct block_frames *frames = FM_CONTAINER(source, struct block_frames, base);
-    struct frame_source *again;
-    struct frame frame;
-    int rc = block_frames_new(frames->block, frames->request, frames->memory_max, &again, why);
+    struct frame_request request = {.end_ns = UINT64_MAX};
+    FM_AUTO(frame_source) own = NULL;
+    int rc = block_frames_new(frames->block, &request, frames->memory_max, &own, why);
     if (rc < 0)
         return rc;
-    struct block_frames *pass = FM_CONTAINER(again, struct block_frames, base);
-    uint64_t round = 0;
-    while ((rc = frame_next(again, &frame, why)) == FM_OK) {
-        if (pass->round == round)
-            continue;
-        round = pass->round;
-        rc = frame_names(pass->inner, scope, visit, self, why);
-        if (rc != FM_OK)
-            break;
-    }
-    frame_source_free(again);
-    return rc == FM_END ? FM_OK : frames_rc(rc);
+    struct block_frames *pass = FM_CONTAINER(own, struct block_frames, base);
+    pass->why = why;
+    rc = frames_visit_names(pass, scope, visit, self);
+    source->stats.inspected_bytes += own->stats.inspected_bytes;
+    return rc;
 }
 
+/* By a source of its own, so that the frame at hand stays what it is. */
 static int frames_values(struct frame_source *source, uint32_t field, frame_visit_value *visit,
                          void *self, struct fm_why *why)
 {
     struct block_frames *frames = FM_CONTAINER(source, struct block_frames, base);
-    struct frame_source *again;
-    struct frame frame;
-    int rc = block_frames_new(frames->block, frames->request, frames->memory_max, &again, why);
+    struct frame_request request = {
+        .fields = &frames->request.fields[field], .field_count = 1, .end_ns = UINT64_MAX};
+    FM_AUTO(frame_source) own = NULL;
+    int rc = block_frames_new(frames->block, &request, frames->memory_max, &own, why);
     if (rc < 0)
         return rc;
-    struct block_frames *pass = FM_CONTAINER(again, struct block_frames, base);
-    uint64_t round = 0;
-    while ((rc = frame_next(again, &frame, why)) == FM_OK) {
-        if (pass->round == round)
-            continue;
-        round = pass->round;
-        rc = frame_values(pass->inner, field, visit, self, why);
-        if (rc != FM_OK)
-            break;
-    }
-    frame_source_free(again);
-    return rc == FM_END ? FM_OK : frames_rc(rc);
+    struct block_frames *pass = FM_CONTAINER(own, struct block_frames, base);
+    pass->why = why;
+    rc = frames_visit_values(pass, 0, visit, self);
+    source->stats.inspected_bytes += own->stats.inspected_bytes;
+    return rc;
 }
 
-static const struct frame_source_ops frames_ops = {
-    .next = frames_next,
-    .vector = frames_vector,
-    .names = frames_names,
-    .values = frames_values,
-    .free = frames_free,
-};
+/* ---- life ---- */
+
+static struct frame_source *frames_free(struct frame_source *source)
+{
+    struct block_frames *frames = FM_CONTAINER(source, struct block_frames, base);
+    (void)!frames_close_columns(frames, false);
+    for (size_t i = 0; i < frames->retired_count; i++)
+        pq_column_free(frames->retired[i]);
+    for (uint32_t i = 0; i < frames->request.field_count && frames->fields; i++)
+        frames_field_fini(&frames->fields[i]);
+    free(frames->retired);
+    free(frames->fields);
+    free(frames->trace_ids);
+    free(frames->trace_spans);
+    free(frames->span_resources);
+    free(frames->span_scopes);
+    free(frames->span_events);
+    free(frames->span_links);
+    free(frames->matches);
+    fm_buf_fini(&frames->elements);
+    fm_arena_fini(&frames->arena);
+    pq_memo_free(frames->memo);
+    free(frames);
+    return NULL;
+}
 
 int block_frames_new(const struct block *block, const struct frame_request *request,
                      size_t memory_max, struct frame_source **ret_source, struct fm_why *why)
 {
+    static const struct frame_source_ops ops = {.next = frames_next,
+                                                .vector = frames_vector,
+                                                .names = frames_names,
+                                                .values = frames_values,
+                                                .free = frames_free};
+    FM_AUTO(frame_source) source = NULL;
     struct block_frames *frames = calloc(1, sizeof *frames);
     if (!frames)
         return fm_fail(why, FM_ENOMEM, "no memory for a query");
-    frames->base.ops = &frames_ops;
+    source = &frames->base;
+    source->ops = &ops;
     frames->block = block;
-    frames->request = request;
+    frames->request = *request;
     frames->memory_max = memory_max;
-    fm_buf_init(&frames->otlp, memory_max);
-    frames->read_before = atomic_load(&block->source.read_bytes);
-    frames->tables = calloc(FM_MAX(request->field_count, 1u), sizeof *frames->tables);
-    int rc = frames->tables ? reader_new(&frames->reader, block, why) : FM_ENOMEM;
-    if (rc < 0) {
-        frames_free(&frames->base);
-        return frames_rc(rc);
+    fm_arena_init(&frames->arena, memory_max);
+    fm_buf_init(&frames->elements, memory_max);
+    frames->fields = calloc(FM_MAX(request->field_count, 1u), sizeof *frames->fields);
+    if (!frames->fields || pq_memo_new(&frames->memo) < 0)
+        return fm_fail(why, FM_ENOMEM, "no memory for a query");
+    for (uint32_t i = 0; i < request->field_count; i++) {
+        frames_field_init(frames, &frames->fields[i], &request->fields[i]);
+        frames->wants_events |= frames->fields[i].domain == FRAME_EVENT;
+        frames->wants_links |= frames->fields[i].domain == FRAME_LINK;
     }
-    if (pq_file_row_group_count(block->file))
-        reader_begin(frames->reader, 0);
-    *ret_source = &frames->base;
+    *ret_source = fm_take(source);
     return FM_OK;
 }
 
 /* ---- ids ---- */
 
-static int ids_put(struct reader *reader, uint64_t row, struct fm_buf *ids)
-{
-    reader_set_row(reader, row);
-    int rc = reader_load(reader, LEAF_TRACE_ID);
-    struct cursor *cursor = &reader->cursors[LEAF_TRACE_ID];
-    if (rc != FM_OK)
-        return rc;
-    struct fm_slice id = cursor_bytes(cursor, cursor->value_at);
-    if (id.len != sizeof(struct trace_id))
-        return reader_fail(reader, LEAF_TRACE_ID, "an id has not 16 bytes");
-    fm_buf_put_slice(ids, id);
-    return FM_OK;
-}
-
 int block_trace_ids(const struct block *block, struct fm_buf *ids, struct fm_why *why)
 {
-    FM_AUTO(reader) reader = NULL;
-    int rc = reader_new(&reader, block, why);
-    size_t groups = rc == FM_OK ? pq_file_row_group_count(block->file) : 0;
-    for (size_t i = 0; i < groups && rc == FM_OK; i++) {
-        uint64_t rows = pq_row_group_row_count(block->file, i);
-        reader_begin(reader, i);
-        for (uint64_t row = 0; row < rows && rc == FM_OK; row++)
-            rc = ids_put(reader, row, ids);
+    uint32_t leaf = block->leaves[LEAF_TRACE_ID].index;
+    size_t groups = pq_file_row_group_count(block->file);
+    for (size_t i = 0; i < groups; i++) {
+        FM_AUTO(pq_column) column = NULL;
+        const struct fm_slice *dictionary = NULL;
+        struct pq_page page;
+        uint32_t count;
+        int rc = pq_column_open(&column, block->file, i, leaf, why);
+        if (rc == FM_OK)
+            rc = pq_column_dictionary(column, &dictionary, &count, why);
+        if (rc < 0)
+            return rc == FM_EMALFORMED ? FM_ECORRUPT : rc;
+        while ((rc = pq_column_next(column, &page, why)) == FM_OK) {
+            for (uint32_t j = 0; j < page.value_count; j++) {
+                struct fm_slice id = page.indexes ? dictionary[page.indexes[j]] : page.bytes[j];
+                if (id.len != sizeof(struct trace_id))
+                    return fm_fail(why, FM_ECORRUPT, "row group %zu: an id has not 16 bytes", i);
+                fm_buf_put_slice(ids, id);
+            }
+        }
+        if (rc < 0)
+            return rc == FM_EMALFORMED ? FM_ECORRUPT : rc;
     }
-    if (rc == FM_OK && ids->failed)
-        rc = fm_fail(why, FM_ENOMEM, "no memory for the ids of a block");
-    return frames_rc(rc);
+    if (!ids->failed)
+        return FM_OK;
+    bool is_full = ids->bytes_max - ids->len < sizeof(struct trace_id);
+    return fm_fail(why, is_full ? FM_ELIMIT : FM_ENOMEM, "no room for the ids of a block");
 }

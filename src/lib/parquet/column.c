@@ -38,6 +38,7 @@ struct pq_column {
     bool started; /* the dictionary was looked for */
     bool surveys; /* values are of no interest: the dictionary is not read */
     size_t read_min;
+    uint64_t read_bytes; /* from the source, so far */
 
     struct pq_page_header dictionary_header; /* if has_dictionary */
     struct fm_buf dictionary_body;
@@ -111,6 +112,31 @@ void pq_column_share_memo(struct pq_column *column, struct pq_memo *memo)
     column->memo = memo;
 }
 
+struct pq_column_use pq_column_use(const struct pq_column *column)
+{
+    return (struct pq_column_use){
+        .read_bytes = column->read_bytes,
+        .memory = sizeof *column + column->window.cap + column->body.cap +
+                  column->dictionary_body.cap +
+                  column->dictionary_count * sizeof *column->dictionary + column->level_cap +
+                  column->values_cap + column->place_cap * sizeof *column->places,
+    };
+}
+
+void pq_column_retire(struct pq_column *column)
+{
+    fm_buf_fini(&column->window);
+    fm_buf_fini(&column->body);
+    column->body_offset = 0;
+    column->decoder = codec_decoder_free(column->decoder);
+    free(fm_take(column->levels));
+    free(fm_take(column->values));
+    free(fm_take(column->places));
+    column->level_cap = column->values_cap = 0;
+    column->place_cap = column->place_count = 0;
+    column->next = column->frontier = (struct pq_place){.offset = column->end};
+}
+
 /* len bytes of the file at offset, which are inside the chunk (or the offset index). */
 static int column_fetch(struct pq_column *column, uint64_t offset, size_t len, uint64_t end,
                         struct fm_slice *ret_bytes, struct fm_why *why)
@@ -136,6 +162,7 @@ static int column_fetch(struct pq_column *column, uint64_t offset, size_t len, u
         if (rc < 0)
             return fm_fail(why, rc, "cannot read %zu bytes at %llu", wanted - kept,
                            (unsigned long long)(offset + kept));
+        column->read_bytes += wanted - kept;
         window->len = wanted;
     }
     *ret_bytes = fm_slice(window->ptr + (offset - column->window_offset), len);
