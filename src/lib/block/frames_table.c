@@ -109,7 +109,7 @@ static int table_grow_slots(struct block_frames *frames, struct frames_table *ta
 static int table_grow_items(struct block_frames *frames, struct frames_table *table)
 {
     uint32_t cap = FM_MAX(table->item_cap * 2, TABLE_ITEMS_MIN);
-    void *items;
+    void *items = NULL;
     if (cap > TABLE_ITEMS_MAX)
         return fm_fail(frames->why, FM_ELIMIT, "a field has too many values");
     int rc = frames_alloc(frames, cap * sizeof *table->items, &items);
@@ -137,7 +137,7 @@ int frames_table_open(struct block_frames *frames, struct frames_table *table)
 
 static int table_copy_text(struct block_frames *frames, struct traceql_value *value)
 {
-    void *copy;
+    void *copy = NULL;
     int rc = frames_alloc(frames, value->text.len, &copy);
     if (rc < 0)
         return rc;
@@ -151,7 +151,7 @@ static int table_copy(struct block_frames *frames, const struct traceql_value *v
                       struct traceql_value *ret_copy)
 {
     int rc = FM_OK;
-    void *ptr;
+    void *ptr = NULL;
     *ret_copy = *value;
     if (value->type == TRACEQL_STRING)
         return table_copy_text(frames, ret_copy);
