@@ -86,7 +86,7 @@ static int ids_put(struct ids *ids, struct fm_slice id)
     enum traceql_intrinsic intrinsic = own->field->intrinsic;
     bool of_trace = intrinsic == TRACEQL_TRACE_ID || intrinsic == TRACEQL_LINK_TRACE_ID;
     uint32_t *code = &own->codes[ids->element];
-    void *text;
+    void *text = NULL;
     *code = 0;
     if (!ids_wanted(ids))
         return FM_OK;
@@ -145,7 +145,7 @@ static int load_ids(struct block_frames *frames, struct frames_field *own, const
     struct ids ids = {.frames = frames, .own = own, .wanted = wanted};
     const struct frame *frame = &frames->frame;
     uint32_t count = ids_count(frame, own->domain, wanted);
-    void *items;
+    void *items = NULL;
     int rc = FRAMES_RESERVE(frames, own->codes, own->code_cap, own->vector.count);
     if (rc == FM_OK)
         rc = frames_alloc(frames, ((size_t)count + 1) * sizeof *ids.items, &items);

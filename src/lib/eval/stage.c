@@ -49,7 +49,7 @@ static void state_keep(struct eval_run *run, const struct eval_state *state, con
 static int state_restrict(struct eval_run *run, const struct eval_state *state, const uint8_t *like,
                           uint8_t *mask)
 {
-    uint8_t *alive;
+    uint8_t *alive = NULL;
     int rc = state_alive(run, state, like, &alive);
     if (!rc)
         state_keep(run, state, alive, mask);

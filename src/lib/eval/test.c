@@ -266,7 +266,7 @@ static int test_run_unscoped(struct eval_run *run, const struct eval_node *node,
     const struct frame_vector *own, *of_resource;
     const uint32_t *resources = run->frame.span_resources;
     const uint8_t *truth;
-    uint8_t *bytes;
+    uint8_t *bytes = NULL;
     int rc = run_load(run, node->ref.index, wanted, &own, why);
     if (!rc && own->shape == FRAME_INTEGERS)
         return test_vector(run, node, 0, own, mask);
@@ -296,7 +296,7 @@ int test_run(struct eval_run *run, const struct eval_node *node, uint8_t *mask, 
     const struct frame *frame = &run->frame;
     const struct frame_vector *vector;
     const uint8_t *wanted;
-    uint8_t *bytes;
+    uint8_t *bytes = NULL;
     if (node->by_id)
         return test_run_id(run, node, mask);
     int rc = run_wanted(run, mask, &wanted);
