@@ -5,8 +5,9 @@
  *   ask_new (parse, check) -> per place: ask_part_new -> ask_part_add_* -> ask_part_merge into one
  *                          -> ask_part_found -> answer.h
  *
- * A trace that lies in several places would be judged by halves.  Whoever knows the places excludes
- * it from each part (ask_ids_*) and adds it once more, joined in rows, to a part without exclusion.
+ * A trace that lies in several places would be judged by halves.  Whoever knows the places
+ * (ask_ids_*) tells each part which traces are partial.  A part then says which of them are
+ * candidates; these, and no others, are joined in rows and added to a part of their own.
  */
 #ifndef FERMATA_ASK_H
 #define FERMATA_ASK_H
@@ -42,7 +43,8 @@ FM_DEFINE_AUTO(ask)
 enum ask_kind ask_kind(const struct ask *ask);
 /* Places wholly outside need not be looked at. */
 void ask_window(const struct ask *ask, uint64_t *ret_start_ns, uint64_t *ret_end_ns);
-/* False: halves of a trace answer as well as the whole. */
+/* False: halves of a trace answer as well as the whole.  (A span that was sent twice and lies in
+ * two places is then two.) */
 bool ask_joins(const struct ask *ask);
 
 struct ask_limits {
@@ -50,6 +52,8 @@ struct ask_limits {
     const atomic_bool *cancelled;    /* NULL, or looked at between frames: FM_ECANCELLED */
     const struct trace_id *excluded; /* sorted, borrowed for the part's life */
     size_t excluded_count;
+    const struct trace_id *partial; /* likewise: other places have spans of them, too */
+    size_t partial_count;
     uint64_t floor_ns; /* 0, or: traces that end before it cannot enter (ask_part_floor_ns) */
 };
 struct ask_part; /* what some places say; one thread at a time */
@@ -70,6 +74,9 @@ uint64_t ask_part_floor_ns(const struct ask_part *part);
 /* Nothing more can change the answer: as many names as asked for. */
 bool ask_part_is_full(const struct ask_part *part);
 const struct frame_stats *ask_part_stats(const struct ask_part *part);
+/* Partial traces to be joined, perhaps repeated; of those that start below the floor none needs to
+ * be.  Borrowed until the next call that changes part. */
+const struct eval_candidate *ask_part_candidates(const struct ask_part *part, size_t *ret_count);
 
 struct ask_found {                     /* which members are set follows from the kind */
     const struct eval_trace *traces;   /* newest first */

@@ -40,6 +40,11 @@ struct eval_limits {
     /* Sorted; traces that another source answers for. */
     const struct trace_id *excluded;
     size_t excluded_count;
+    /* Sorted; traces of which other sources have spans, too: of those no window is asked (it is of
+     * the whole), and a search that would take one names it as a candidate instead. */
+    const struct trace_id *partial;
+    size_t partial_count;
+    bool only_partial; /* nothing else is looked at */
 };
 /* One group of spans that came through the pipeline, of one trace. */
 struct eval_label { /* by(x), count(), ... */
@@ -73,6 +78,14 @@ FM_MUST int eval_run_vector(struct eval_run *run, uint32_t field,
  * through.  FM_EUSAGE: the plan does not have it. */
 FM_MUST int eval_run_value(struct eval_run *run, const struct traceql_field *field, uint32_t span,
                            struct traceql_value *ret_value, struct fm_why *why);
+
+/* ---- traces in parts ---- */
+
+/* Each span is judged by itself: parts of a trace answer as well as the whole. */
+bool eval_is_local(const struct traceql_query *query);
+/* A local query, in arena, that some part of a trace passes if the whole passes query. */
+FM_MUST int eval_weaken(const struct traceql_query *query, struct fm_arena *arena,
+                        struct traceql_query **ret_weak);
 
 /* ---- search ---- */
 
@@ -124,6 +137,16 @@ FM_MUST int eval_search_add(struct eval_search *search, struct frame_source *sou
                             struct fm_why *why);
 /* The oldest start that could still enter: sources wholly before it need not be added.  0: any. */
 uint64_t eval_search_floor_ns(const struct eval_search *search);
+/* Another search has enough traces that are newer. */
+void eval_search_raise_floor(struct eval_search *search, uint64_t floor_ns);
+/* Partial traces that may be found once they are whole, perhaps repeated; those below the floor are
+ * left out.  Borrowed until the next call that changes search. */
+struct eval_candidate {
+    struct trace_id id;
+    uint64_t start_ns; /* the whole starts then or before */
+};
+const struct eval_candidate *eval_search_candidates(const struct eval_search *search,
+                                                    size_t *ret_count);
 FM_MUST int eval_search_merge(struct eval_search *search, const struct eval_search *other);
 /* Newest first; borrowed until the next call that changes search. */
 const struct eval_trace *eval_search_traces(struct eval_search *search, uint32_t *ret_count);

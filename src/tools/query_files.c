@@ -528,6 +528,7 @@ int query_files_ask(struct query_files *files, const struct ask *ask, struct ask
     struct joining joining = {.files = files, .why = why};
     uint64_t start_ns, end_ns;
     size_t asked_count = 0;
+    bool has_log = false; /* which may still hold what blocks already do */
     int rc = FM_OK;
 
     ask_window(ask, &start_ns, &end_ns);
@@ -535,9 +536,10 @@ int query_files_ask(struct query_files *files, const struct ask *ask, struct ask
         struct query_file *file = &files->files[i];
         file->is_asked = file->start_ns <= end_ns && file->end_ns >= start_ns;
         asked_count += file->is_asked;
+        has_log |= file->is_log && file->is_asked;
     }
     fm_buf_init(&joining.pieces, FM_MIB(1024));
-    if (asked_count > 1 && ask_joins(ask))
+    if (asked_count > 1 && (has_log || ask_joins(ask)))
         rc = joining_find(&joining);
     if (rc == FM_OK)
         rc = files_ask_each(&joining, ask, ret_part);

@@ -35,11 +35,12 @@ static void worker_fini(struct query_worker *worker, struct ids_cache *cache)
     for (uint32_t i = 0; i < worker->near_count; i++) {
         ids_cache_release(cache, worker->nears[i].ids);
         ids_cache_release(cache, worker->nears[i].shared);
+        free(worker->nears[i].with_head);
     }
     worker->near_count = 0;
     free(fm_take(worker->nears));
-    free(fm_take(worker->excluded));
-    worker->excluded_count = 0;
+    free(fm_take(worker->partial));
+    worker->partial_count = 0;
     worker->part = ask_part_free(worker->part);
     fm_buf_fini(&worker->pieces);
 }
@@ -145,7 +146,7 @@ static void worker_done(struct pf_job *job)
     struct query_task *task = worker->task;
     worker->is_running = false;
     worker->has_result = true;
-    task->done_count++;
+    task->done_count += !task->places[worker->place].is_beyond;
     if (worker->part)
         task->floor_ns = FM_MAX(task->floor_ns, ask_part_floor_ns(worker->part));
     if (worker->rc < 0 && task->rc == FM_OK) {
@@ -166,7 +167,7 @@ static bool task_next_place(struct query_task *task, uint32_t *ret_place)
             *ret_place = task->next_place++;
             return true;
         }
-        task->done_count++; /* without opening it */
+        task->done_count += !place->is_beyond; /* without opening it */
     }
     return false;
 }

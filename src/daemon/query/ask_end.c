@@ -66,11 +66,20 @@ int task_merge(struct query_task *task, struct fm_why *why)
 
 /* ---- traces that lie in several places ---- */
 
+/* Candidates are joined newest first, a batch at a time, until none that is left is new enough. */
+#define BATCH_FIRST 32u
+#define BATCH_MAX   4096u
+
 struct joiner {
     struct query_task *task;
-    struct query_piece *pieces; /* borrowed; by place, then id; distinct */
+    struct eval_candidate *candidates; /* owned; newest first, distinct */
+    size_t candidate_count;
+    const struct query_piece *all; /* borrowed; by id, then place; distinct */
+    size_t all_count;
+    /* of a batch */
+    struct query_piece *pieces; /* owned; by place, then id */
     size_t piece_count;
-    struct trace_id *ids; /* owned; of all pieces */
+    struct trace_id *ids; /* owned; sorted */
     size_t id_count;
     uint64_t *keys; /* owned; sorted; of ids */
     const struct rows_turn *turn;
@@ -197,49 +206,154 @@ static int joiner_fill(void *self, struct frame_rows *rows, const struct rows_tu
     return FM_OK;
 }
 
-static int joiner_init(struct joiner *joiner)
+static int id_then_place_compare(const void *a, const void *b)
 {
-    size_t kept = 0;
-    qsort(joiner->pieces, joiner->piece_count, sizeof *joiner->pieces, piece_compare);
-    for (size_t i = 0; i < joiner->piece_count; i++) {
-        if (!kept || piece_compare(&joiner->pieces[kept - 1], &joiner->pieces[i]) != 0)
-            joiner->pieces[kept++] = joiner->pieces[i];
-    }
-    joiner->piece_count = kept;
-    fm_buf_init(&joiner->otlp, SIZE_MAX / 4);
-    joiner->ids = malloc(kept * sizeof *joiner->ids);
-    joiner->keys = malloc(kept * sizeof *joiner->keys);
-    if (!joiner->ids || !joiner->keys)
+    const struct query_piece *left = a, *right = b;
+    int order = memcmp(&left->id, &right->id, sizeof left->id);
+    return order ? order : (left->place > right->place) - (left->place < right->place);
+}
+
+static int candidate_compare(const void *a, const void *b)
+{
+    const struct eval_candidate *left = a, *right = b;
+    int order = memcmp(&left->id, &right->id, sizeof left->id);
+    return order ? order : (left->start_ns > right->start_ns) - (left->start_ns < right->start_ns);
+}
+
+static int newest_compare(const void *a, const void *b)
+{
+    const struct eval_candidate *left = a, *right = b;
+    if (left->start_ns != right->start_ns)
+        return left->start_ns > right->start_ns ? -1 : 1;
+    return memcmp(&left->id, &right->id, sizeof left->id);
+}
+
+/* Of each id the earliest start that is known. */
+static int joiner_list_candidates(struct joiner *joiner)
+{
+    size_t count, kept = 0;
+    const struct eval_candidate *from = ask_part_candidates(joiner->task->main, &count);
+    if (!count)
+        return FM_OK;
+    struct eval_candidate *all = joiner->candidates = malloc(count * sizeof *all);
+    if (!all)
         return FM_ENOMEM;
-    for (size_t i = 0; i < kept; i++)
-        joiner->ids[i] = joiner->pieces[i].id;
-    joiner->id_count = ask_ids_sort(joiner->ids, kept);
-    for (size_t i = 0; i < joiner->id_count; i++)
-        joiner->keys[i] = trace_id_key(joiner->ids[i].bytes);
-    qsort(joiner->keys, joiner->id_count, sizeof *joiner->keys, key_compare);
+    memcpy(all, from, count * sizeof *all);
+    qsort(all, count, sizeof *all, candidate_compare);
+    for (size_t i = 0; i < count; i++) {
+        if (!kept || !trace_id_equal(&all[kept - 1].id, &all[i].id))
+            all[kept++] = all[i];
+    }
+    qsort(all, kept, sizeof *all, newest_compare);
+    joiner->candidate_count = kept;
+    return FM_OK;
+}
+
+static void joiner_sort_pieces(struct joiner *joiner)
+{
+    struct query_piece *pieces = (void *)joiner->task->pieces.ptr;
+    size_t count = joiner->task->pieces.len / sizeof *pieces;
+    if (count)
+        qsort(pieces, count, sizeof *pieces, id_then_place_compare);
+    for (size_t i = 0; i < count; i++) {
+        if (!i || id_then_place_compare(&pieces[joiner->all_count - 1], &pieces[i]) != 0)
+            pieces[joiner->all_count++] = pieces[i];
+    }
+    joiner->all = pieces;
+}
+
+static const struct query_piece *joiner_first_piece(const struct joiner *joiner,
+                                                    const struct trace_id *id)
+{
+    size_t low = 0, high = joiner->all_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (memcmp(&joiner->all[middle].id, id, sizeof *id) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return joiner->all + low;
+}
+
+static void batch_fini(struct joiner *joiner)
+{
+    free(fm_take(joiner->pieces));
+    free(fm_take(joiner->ids));
+    free(fm_take(joiner->keys));
+    joiner->piece_count = joiner->id_count = 0;
+}
+
+static int batch_init(struct joiner *joiner, const struct eval_candidate *candidates, size_t count)
+{
+    const struct query_piece *end = joiner->all + joiner->all_count;
+    joiner->ids = malloc(count * sizeof *joiner->ids);
+    joiner->keys = malloc(count * sizeof *joiner->keys);
+    joiner->pieces = malloc((joiner->all_count + 1) * sizeof *joiner->pieces);
+    if (!joiner->ids || !joiner->keys || !joiner->pieces)
+        return FM_ENOMEM;
+    for (size_t i = 0; i < count; i++) {
+        const struct trace_id *id = &candidates[i].id;
+        const struct query_piece *piece = joiner_first_piece(joiner, id);
+        for (; piece < end && trace_id_equal(&piece->id, id); piece++)
+            joiner->pieces[joiner->piece_count++] = *piece;
+        joiner->ids[i] = *id;
+        joiner->keys[i] = trace_id_key(id->bytes);
+    }
+    joiner->id_count = ask_ids_sort(joiner->ids, count);
+    qsort(joiner->keys, count, sizeof *joiner->keys, key_compare);
+    qsort(joiner->pieces, joiner->piece_count, sizeof *joiner->pieces, piece_compare);
+    return FM_OK;
+}
+
+static int joiner_batch(struct joiner *joiner, const struct eval_candidate *candidates,
+                        size_t count, struct fm_why *why)
+{
+    struct query_task *task = joiner->task;
+    const struct ask_limits limits = {.memory_max = PART_MEMORY(task->memory_part),
+                                      .cancelled = &task->ask->cancelled};
+    FM_AUTO(ask_part) part = NULL;
+    int rc = batch_init(joiner, candidates, count);
+    if (rc == FM_OK)
+        rc = ask_part_new(&part, task->question, &limits, why);
+    if (rc == FM_OK)
+        rc = rows_evaluate(part, ROWS_MEMORY(task->memory_part), joiner_fill, joiner, why);
+    if (rc == FM_OK)
+        rc = ask_part_merge(task->main, part);
+    task->joined_count += joiner->id_count;
+    batch_fini(joiner);
+    return rc;
+}
+
+static int joiner_run(struct joiner *joiner, struct fm_why *why)
+{
+    bool is_search = ask_kind(joiner->task->question) == ASK_SEARCH;
+    size_t size = is_search ? BATCH_FIRST : joiner->candidate_count;
+    for (size_t at = 0; at < joiner->candidate_count;) {
+        size_t count = FM_MIN(size, joiner->candidate_count - at);
+        if (joiner->candidates[at].start_ns < ask_part_floor_ns(joiner->task->main))
+            return FM_OK; /* nor are those behind it new enough */
+        int rc = joiner_batch(joiner, joiner->candidates + at, count, why);
+        if (rc < 0)
+            return rc;
+        at += count;
+        size = FM_MIN(size * 2, FM_MAX(size, BATCH_MAX));
+    }
     return FM_OK;
 }
 
 static int task_join(struct query_task *task, struct fm_why *why)
 {
-    const struct ask_limits limits = {.memory_max = PART_MEMORY(task->memory_part),
-                                      .cancelled = &task->ask->cancelled};
-    struct joiner joiner = {.task = task, .pieces = (void *)task->pieces.ptr};
-    FM_AUTO(ask_part) part = NULL;
-    joiner.piece_count = task->pieces.len / sizeof *joiner.pieces;
-    if (!joiner.piece_count)
-        return FM_OK;
-    int rc = joiner_init(&joiner);
-    if (rc == FM_OK)
-        rc = ask_part_new(&part, task->question, &limits, why);
-    if (rc == FM_OK)
-        rc = rows_evaluate(part, ROWS_MEMORY(task->memory_part), joiner_fill, &joiner, why);
-    if (rc == FM_OK)
-        rc = ask_part_merge(task->main, part);
-    task->joined_count = joiner.id_count;
+    struct joiner joiner = {.task = task};
+    fm_buf_init(&joiner.otlp, SIZE_MAX / 4);
+    int rc = joiner_list_candidates(&joiner);
+    if (rc == FM_OK && joiner.candidate_count) {
+        joiner_sort_pieces(&joiner);
+        rc = joiner_run(&joiner, why);
+    }
     fm_buf_fini(&joiner.otlp);
-    free(joiner.ids);
-    free(joiner.keys);
+    batch_fini(&joiner);
+    free(joiner.candidates);
     return rc;
 }
 

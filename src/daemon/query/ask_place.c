@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Jobs of a question: understanding it and listing its places, then one place at a time.
- *
- * A trace in several places is found by what places near in time share: ids of blocks, and keys of
- * the head's records.  A worker leaves such traces out and hands their pieces on. */
+/* Jobs of a question: understanding it and listing its places, then one place at a time. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "internal.h"
 
-#define PLACE_NEAR_NS  (5 * 60 * FM_NS_PER_S) /* pieces of one trace lie no further apart */
-#define ROWS_TURN_BITS 10u                    /* a head is read in at most 2^10 turns */
+#define ROWS_TURN_BITS 10u /* a head is read in at most 2^10 turns */
 #define PIECES_MAX     FM_MIB(64)
 
 /* ---- preparing ---- */
@@ -58,7 +54,7 @@ static size_t keys_sort(uint64_t *keys, size_t count)
     return kept;
 }
 
-static bool keys_have(const uint64_t *keys, size_t count, uint64_t key)
+bool keys_have(const uint64_t *keys, size_t count, uint64_t key)
 {
     return count && bsearch(&key, keys, count, sizeof key, key_compare);
 }
@@ -87,6 +83,18 @@ static int place_compare(const void *a, const void *b)
     return left->block > right->block ? -1 : left->block < right->block;
 }
 
+/* Places outside the window that may hold parts of traces that reach into it. */
+static void task_list_beyond(struct query_task *task)
+{
+    for (uint32_t i = 0; i < task->place_count; i++) {
+        struct query_place *place = &task->places[i];
+        for (uint32_t other = 0; other < task->place_count && !place->is_asked; other++)
+            place->is_beyond |= task->places[other].is_asked && !task->places[other].is_beyond &&
+                                place_is_near(place, &task->places[other]);
+        place->is_asked |= place->is_beyond;
+    }
+}
+
 static int task_list_places(struct query_task *task)
 {
     size_t count = store_snapshot_block_count(task->snapshot);
@@ -110,6 +118,8 @@ static int task_list_places(struct query_task *task)
     qsort(task->places, task->place_count, sizeof *task->places, place_compare);
     for (uint32_t i = 0; i < task->place_count; i++)
         task->stats.job_count += task->places[i].is_asked;
+    if (ask_joins(task->question))
+        task_list_beyond(task);
     return FM_OK;
 }
 
@@ -179,112 +189,6 @@ int task_prepare(struct query_task *task, struct fm_why *why)
     return rc < 0 ? rc : ask_part_new(&task->main, task->question, &limits, why);
 }
 
-/* ---- what places share ---- */
-
-bool place_is_near(const struct query_place *a, const struct query_place *b)
-{
-    uint64_t gap = a->start_ns > b->end_ns   ? a->start_ns - b->end_ns
-                   : b->start_ns > a->end_ns ? b->start_ns - a->end_ns
-                                             : 0;
-    return gap <= PLACE_NEAR_NS;
-}
-
-static int worker_load_ids(struct query_worker *worker, uint32_t place, struct ids_entry **entry)
-{
-    struct query_task *task = worker->task;
-    struct store_opened opened;
-    struct ask_ids *ids = NULL;
-    if (*entry)
-        return FM_OK;
-    int rc = store_opened_init(&opened, task->snapshot, task->places[place].block, &worker->why);
-    if (rc < 0)
-        return rc;
-    rc = ask_ids_of_block(opened.block, task->memory_part, &ids, &worker->why);
-    store_opened_fini(&opened, task->snapshot);
-    if (rc < 0)
-        return rc;
-    *entry = ids_entry_new(&task_meta(task, place)->id, NULL, ids);
-    return *entry ? FM_OK : FM_ENOMEM;
-}
-
-static void worker_add_piece(struct query_worker *worker, const struct trace_id *id, uint32_t other)
-{
-    const struct query_piece pieces[] = {{*id, worker->place}, {*id, other}};
-    fm_buf_put(&worker->pieces, pieces, sizeof pieces);
-}
-
-/* Of a block's ids those that the head's records have keys of. */
-static void worker_share_head(struct query_worker *worker, const struct ids_entry *ids,
-                              uint32_t other)
-{
-    const struct query_task *task = worker->task;
-    for (size_t i = 0; i < ids->ids->count; i++) {
-        const struct trace_id *id = &ids->ids->ids[i];
-        if (keys_have(task->head_keys, task->head_key_count, trace_id_key(id->bytes)))
-            worker_add_piece(worker, id, other);
-    }
-}
-
-static int worker_share_block(struct query_worker *worker, struct query_near *near)
-{
-    struct query_task *task = worker->task;
-    struct ask_ids *shared;
-    if (!near->shared) {
-        int rc = worker_load_ids(worker, worker->place, &worker->ids);
-        if (rc == FM_OK)
-            rc = worker_load_ids(worker, near->place, &near->ids);
-        if (rc == FM_OK)
-            rc = ask_ids_shared(worker->ids->ids, near->ids->ids, &shared);
-        if (rc < 0)
-            return rc;
-        near->shared = ids_entry_new(&task_meta(task, worker->place)->id,
-                                     &task_meta(task, near->place)->id, shared);
-        if (!near->shared)
-            return FM_ENOMEM;
-    }
-    for (size_t i = 0; i < near->shared->ids->count; i++)
-        worker_add_piece(worker, &near->shared->ids->ids[i], near->place);
-    return FM_OK;
-}
-
-static int worker_share(struct query_worker *worker, struct query_near *near)
-{
-    const struct query_task *task = worker->task;
-    bool is_head = task->places[worker->place].is_head;
-    struct ids_entry **ids = is_head ? &near->ids : &worker->ids;
-    if (!is_head && !task->places[near->place].is_head)
-        return worker_share_block(worker, near);
-    int rc = worker_load_ids(worker, is_head ? near->place : worker->place, ids);
-    if (rc == FM_OK)
-        worker_share_head(worker, *ids, near->place);
-    return rc;
-}
-
-/* A neighbour that cannot be read has no pieces; whether it counts as damaged is its own turn's. */
-static int worker_find_shared(struct query_worker *worker)
-{
-    for (uint32_t i = 0; i < worker->near_count; i++) {
-        int rc = worker_share(worker, &worker->nears[i]);
-        if (rc == FM_ENOMEM || rc == FM_ELIMIT)
-            return rc;
-        if (task_is_cancelled(worker->task))
-            return FM_ECANCELLED;
-    }
-    if (worker->pieces.failed)
-        return fm_fail(&worker->why, FM_ELIMIT, "too many traces lie in several blocks");
-    const struct query_piece *pieces = (const void *)worker->pieces.ptr;
-    size_t count = worker->pieces.len / sizeof *pieces;
-    if (!count)
-        return FM_OK;
-    worker->excluded = malloc(count * sizeof *worker->excluded);
-    if (!worker->excluded)
-        return FM_ENOMEM;
-    for (size_t i = 0; i < count; i++)
-        worker->excluded[i] = pieces[i].id;
-    worker->excluded_count = ask_ids_sort(worker->excluded, count);
-    return FM_OK;
-}
-
 /* ---- rows in turns ---- */
 
 static int rows_try(struct ask_part *part, size_t memory_max, rows_fill *fill, void *self,
@@ -336,8 +240,7 @@ struct head_fill {
 static bool head_wants_trace(void *self, const struct trace_id *id)
 {
     const struct head_fill *fill = self;
-    return rows_turn_has(fill->turn, id) &&
-           !ask_ids_has(fill->worker->excluded, fill->worker->excluded_count, id);
+    return rows_turn_has(fill->turn, id);
 }
 
 /* Records of the window, and those outside that hold more of the same traces. */
@@ -402,7 +305,13 @@ static int worker_ask_head(struct query_worker *worker)
     struct window_gather gather = {.task = worker->task};
     fm_buf_init(&gather.keys, SIZE_MAX / 4);
     int rc = store_snapshot_records(worker->task->snapshot, window_on_record, &gather);
-    if (rc == FM_OK && gather.has_outside) {
+    for (size_t i = 0; rc == FM_OK && i < worker->partial_count; i++) {
+        uint64_t key = trace_id_key(worker->partial[i].bytes);
+        fm_buf_put(&gather.keys, &key, sizeof key);
+    }
+    if (rc == FM_OK && gather.keys.failed)
+        rc = FM_ENOMEM;
+    if (rc == FM_OK && gather.has_outside && gather.keys.len) {
         fill.key_count = gather.keys.len / sizeof(uint64_t);
         fill.keys = (uint64_t *)(void *)fm_take(gather.keys.ptr);
         fill.key_count = keys_sort(fill.keys, fill.key_count);
@@ -443,14 +352,15 @@ static int worker_ask(struct query_worker *worker)
     int rc = worker_find_shared(worker);
     if (rc < 0)
         return rc;
-    limits.excluded = worker->excluded;
-    limits.excluded_count = worker->excluded_count;
+    limits.partial = worker->partial;
+    limits.partial_count = worker->partial_count;
     if (task->places[worker->place].is_head)
         limits.memory_max = PART_MEMORY(task->memory_part);
     rc = ask_part_new(&worker->part, task->question, &limits, &worker->why);
     if (rc < 0)
         return rc;
-    return task->places[worker->place].is_head ? worker_ask_head(worker) : worker_ask_block(worker);
+    rc = task->places[worker->place].is_head ? worker_ask_head(worker) : worker_ask_block(worker);
+    return rc < 0 ? rc : worker_put_pieces(worker);
 }
 
 static bool rc_is_damage(int rc)

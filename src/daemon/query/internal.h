@@ -4,6 +4,7 @@
  *   query.c      engine, trace by id, metrics
  *   ask.c        questions over many traces: the machine on the loop
  *   ask_place.c  its jobs: one place (the head or a block) each
+ *   ask_share.c  which traces lie in several places, and the pieces of those that may matter
  *   ask_end.c    its jobs: merging, traces that lie in several places, the answer
  *   ids_cache.c  ids of blocks and what blocks share, between questions
  */
@@ -75,7 +76,8 @@ struct query_place { /* the head or a block; newest first */
     bool is_head;
     size_t block;              /* of the snapshot */
     uint64_t start_ns, end_ns; /* of its spans */
-    bool is_asked;             /* overlaps the window */
+    bool is_asked;             /* overlaps the window, or: */
+    bool is_beyond;            /* does not, but may hold parts of traces that do */
 };
 
 struct query_piece { /* of a trace that lies in several places */
@@ -86,6 +88,7 @@ struct query_piece { /* of a trace that lies in several places */
 struct query_near { /* a place that may share traces with the one a worker has */
     uint32_t place;
     struct ids_entry *ids, *shared; /* references; NULL: not known yet.  Of the head: NULL */
+    struct ask_ids *with_head;      /* owned; what a block and the head share */
 };
 
 struct query_worker { /* one place at a time; its job's between submit and done */
@@ -99,9 +102,9 @@ struct query_worker { /* one place at a time; its job's between submit and done 
     uint32_t near_count;
     /* results */
     struct ask_part *part;     /* owned; NULL: nothing to merge */
-    struct fm_buf pieces;      /* struct query_piece */
-    struct trace_id *excluded; /* owned */
-    size_t excluded_count;
+    struct fm_buf pieces;     /* struct query_piece, of candidates */
+    struct trace_id *partial; /* owned; sorted */
+    size_t partial_count;
     bool is_damaged; /* left out: it could not be read */
     int rc;
     struct fm_why why;
@@ -161,10 +164,17 @@ static inline const struct block_meta *task_meta(const struct query_task *task, 
 {
     return &store_snapshot_block(task->snapshot, task->places[place].block)->meta;
 }
+
+/* ask_share.c: jobs */
+
 /* Whether traces of one may have spans in the other. */
 bool place_is_near(const struct query_place *a, const struct query_place *b);
+FM_MUST int worker_find_shared(struct query_worker *worker);
+/* After its place was judged: where the pieces of its candidates are. */
+FM_MUST int worker_put_pieces(struct query_worker *worker);
 
 /* ask_place.c: jobs */
+bool keys_have(const uint64_t *keys, size_t count, uint64_t key); /* sorted */
 FM_MUST int task_prepare(struct query_task *task, struct fm_why *why);
 void worker_work(struct pf_job *job);
 

@@ -110,6 +110,8 @@ int ask_new(struct ask **ret_ask, const struct ask_question *question, bool *ret
         .spss = question->spss ? question->spss : ASK_SPSS_DEFAULT,
     };
     int rc = ask_read(ask, question, &is_text, why);
+    if (rc == FM_OK && !eval_is_local(ask->query))
+        rc = eval_weaken(ask->query, &ask->arena, &ask->weak);
     if (rc == FM_OK && fm_arena_failed(&ask->arena))
         rc = fm_fail(why, FM_ENOMEM, "no memory for a question");
     if (ret_is_text)
@@ -145,9 +147,10 @@ bool ask_joins(const struct ask *ask)
     switch (ask->kind) {
     case ASK_TAG_NAMES:
     case ASK_TAG_VALUES:
-        return ask->has_filter;
-    case ASK_SEARCH:
+        return ask->has_filter && ask->weak;
     case ASK_METRICS:
+        return ask->weak != NULL;
+    case ASK_SEARCH:
         break;
     }
     return true;

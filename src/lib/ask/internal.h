@@ -15,6 +15,7 @@ struct ask {
     struct fm_arena arena; /* the tree and the texts */
     enum ask_kind kind;
     struct traceql_query *query;
+    struct traceql_query *weak; /* what a part of a trace has to pass; NULL: query is local */
     bool has_filter; /* names, values: not of all spans */
     struct traceql_field field;
     uint8_t scopes; /* bit i: ask_scope_rows[i] is asked for */

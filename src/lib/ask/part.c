@@ -9,8 +9,11 @@ struct ask_part {
     const struct ask *ask;
     struct eval_limits limits;
     size_t source_memory_max;
+    uint64_t floor_ns;
     struct eval_plan *plan;          /* owned; SEARCH, TAG_VALUES */
     struct eval_search *search;      /* owned; SEARCH */
+    struct eval_plan *weak_plan;     /* owned; of a question that is not local */
+    struct eval_search *weak;        /* owned; finds the candidates then */
     struct series *series;           /* owned; METRICS */
     struct series *finished;         /* owned; what was last found */
     struct ask_set sets[ASK_SCOPES]; /* TAG_NAMES; TAG_VALUES: the first */
@@ -116,6 +119,29 @@ static int part_prepare(struct ask_part *part, struct fm_why *why)
     return FM_OK;
 }
 
+/* Of a local search the parts of a trace pass the query itself; else they are left out of it, and
+ * passed by its weak form. */
+static int part_prepare_partial(struct ask_part *part, const struct ask_limits *limits,
+                                struct fm_why *why)
+{
+    const struct ask *ask = part->ask;
+    struct eval_limits weak = part->limits;
+    if (!limits->partial_count || !ask_joins(ask))
+        return FM_OK;
+    if (!ask->weak) {
+        part->limits.partial = limits->partial;
+        part->limits.partial_count = limits->partial_count;
+        return FM_OK;
+    }
+    part->limits.excluded = limits->partial;
+    part->limits.excluded_count = limits->partial_count;
+    weak.partial = limits->partial;
+    weak.partial_count = limits->partial_count;
+    weak.only_partial = true;
+    int rc = eval_plan_new(&part->weak_plan, ask->weak, why);
+    return rc < 0 ? rc : eval_search_new(&part->weak, part->weak_plan, &weak, &ask->search);
+}
+
 int ask_part_new(struct ask_part **ret_part, const struct ask *ask, const struct ask_limits *limits,
                  struct fm_why *why)
 {
@@ -123,6 +149,7 @@ int ask_part_new(struct ask_part **ret_part, const struct ask *ask, const struct
     if (!part)
         return fm_fail(why, FM_ENOMEM, "no memory for a part of the answer");
     part->ask = ask;
+    part->floor_ns = limits->floor_ns;
     part->source_memory_max = limits->memory_max / 2;
     part->limits = (struct eval_limits){
         .start_ns = FM_MAX(ask->start_ns, ask->kind == ASK_SEARCH ? limits->floor_ns : 0),
@@ -132,7 +159,9 @@ int ask_part_new(struct ask_part **ret_part, const struct ask *ask, const struct
         .excluded = limits->excluded,
         .excluded_count = limits->excluded_count,
     };
-    int rc = part_prepare(part, why);
+    int rc = part_prepare_partial(part, limits, why);
+    if (rc == FM_OK)
+        rc = part_prepare(part, why);
     if (rc < 0)
         return rc;
     *ret_part = fm_take(part);
@@ -145,6 +174,8 @@ struct ask_part *ask_part_free(struct ask_part *part)
         return NULL;
     part->search = eval_search_free(part->search);
     part->plan = eval_plan_free(part->plan);
+    part->weak = eval_search_free(part->weak);
+    part->weak_plan = eval_plan_free(part->weak_plan);
     part->finished = series_free(part->finished);
     part->series = series_free(part->series);
     for (unsigned i = 0; i < ASK_SCOPES; i++)
@@ -166,6 +197,10 @@ static int part_add_planned(struct ask_part *part, struct ask_place *place, stru
     FM_AUTO(frame_source) source = NULL;
     struct frame_request request = {.start_ns = part->limits.start_ns,
                                     .end_ns = part->limits.end_ns};
+    if (part->limits.partial_count) { /* of parts of traces nothing is outside, but by the floor */
+        request.start_ns = part->floor_ns;
+        request.end_ns = UINT64_MAX;
+    }
     request.fields = eval_plan_fields(part->plan, &request.field_count);
     int rc = place_open(place, &request, &source, why);
     if (rc < 0)
@@ -179,7 +214,23 @@ static int part_add_planned(struct ask_part *part, struct ask_place *place, stru
     return rc == FM_NONE ? FM_OK : rc;
 }
 
-static int part_add(struct ask_part *part, struct ask_place *place, struct fm_why *why)
+static int part_add_weak(struct ask_part *part, struct ask_place *place, struct fm_why *why)
+{
+    FM_AUTO(frame_source) source = NULL;
+    struct frame_request request = {.start_ns = part->floor_ns, .end_ns = UINT64_MAX};
+    request.fields = eval_plan_fields(part->weak_plan, &request.field_count);
+    int rc = place_open(place, &request, &source, why);
+    if (rc < 0)
+        return rc;
+    if (part->search)
+        eval_search_raise_floor(part->weak,
+                                FM_MAX(part->floor_ns, eval_search_floor_ns(part->search)));
+    rc = eval_search_add(part->weak, source, why);
+    part->stats.inspected_bytes += source->stats.inspected_bytes; /* the spans are not new */
+    return rc;
+}
+
+static int part_add_whole(struct ask_part *part, struct ask_place *place, struct fm_why *why)
 {
     switch (part->ask->kind) {
     case ASK_TAG_NAMES:
@@ -195,6 +246,12 @@ static int part_add(struct ask_part *part, struct ask_place *place, struct fm_wh
         break;
     }
     return part_add_planned(part, place, why);
+}
+
+static int part_add(struct ask_part *part, struct ask_place *place, struct fm_why *why)
+{
+    int rc = part_add_whole(part, place, why);
+    return rc == FM_OK && part->weak ? part_add_weak(part, place, why) : rc;
 }
 
 int ask_part_add_block(struct ask_part *part, const struct block *block, struct fm_why *why)
@@ -223,6 +280,15 @@ static int part_merge_sets(struct ask_part *part, const struct ask_part *other)
     return FM_OK;
 }
 
+/* A part that merges others' candidates has no partial traces of its own. */
+static int part_take_weak(struct ask_part *part)
+{
+    int rc = eval_plan_new(&part->weak_plan, part->ask->weak, NULL);
+    return rc < 0
+               ? rc
+               : eval_search_new(&part->weak, part->weak_plan, &part->limits, &part->ask->search);
+}
+
 int ask_part_merge(struct ask_part *part, const struct ask_part *other)
 {
     int rc = FM_OK;
@@ -238,6 +304,10 @@ int ask_part_merge(struct ask_part *part, const struct ask_part *other)
         rc = part_merge_sets(part, other);
         break;
     }
+    if (rc == FM_OK && other->weak && !part->weak)
+        rc = part_take_weak(part);
+    if (rc == FM_OK && other->weak)
+        rc = eval_search_merge(part->weak, other->weak);
     ask_stats_add(&part->stats, &other->stats);
     return rc;
 }
@@ -265,6 +335,13 @@ bool ask_part_is_full(const struct ask_part *part)
         break;
     }
     return false;
+}
+
+const struct eval_candidate *ask_part_candidates(const struct ask_part *part, size_t *ret_count)
+{
+    const struct eval_search *search = part->weak ? part->weak : part->search;
+    *ret_count = 0;
+    return search ? eval_search_candidates(search, ret_count) : NULL;
 }
 
 const struct frame_stats *ask_part_stats(const struct ask_part *part)

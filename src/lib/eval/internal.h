@@ -160,7 +160,9 @@ struct eval_run {
     struct fm_arena arena; /* of the present frame */
     struct frame frame;
     struct eval_slot *slots;
-    uint32_t *span_traces; /* per span; NULL: not yet */
+    uint32_t *span_traces;          /* per span; NULL: not yet */
+    uint8_t *partial;               /* per trace; NULL: none is */
+    size_t excluded_at, partial_at; /* where the last frame ended in these lists */
 
     struct eval_mask_link *spare_masks;
     struct eval_state state;

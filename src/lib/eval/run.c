@@ -329,23 +329,67 @@ static uint64_t run_end_ns(const struct eval_limits *limits)
     return limits->end_ns ? limits->end_ns : UINT64_MAX;
 }
 
+/* The first id that is not before id. */
+static size_t ids_lower(const struct trace_id *ids, size_t count, const struct trace_id *id)
+{
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (memcmp(&ids[middle], id, sizeof *id) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Blocks have their traces in order, so that the list is mostly walked beside them; *at is where.
+ */
+static bool ids_next_is(const struct trace_id *ids, size_t count, const struct trace_id *id,
+                        size_t *at)
+{
+    unsigned steps = 0;
+    if (*at && memcmp(&ids[*at - 1], id, sizeof *id) >= 0)
+        *at = ids_lower(ids, count, id);
+    while (*at < count && memcmp(&ids[*at], id, sizeof *id) < 0) {
+        if (++steps < 16)
+            ++*at;
+        else
+            *at += ids_lower(ids + *at, count - *at, id);
+    }
+    return *at < count && trace_id_equal(&ids[*at], id);
+}
+
+static void run_drop_trace(const struct eval_run *run, uint32_t trace, uint8_t *mask)
+{
+    const uint32_t *spans = run->frame.trace_spans;
+    memset(mask + spans[trace], 0, spans[trace + 1] - spans[trace]);
+}
+
 static void run_exclude(struct eval_run *run, uint8_t *mask)
 {
     const struct frame *frame = &run->frame;
     for (uint32_t t = 0; t < frame->count[FRAME_TRACE]; t++) {
-        const struct trace_id *id = &frame->trace_ids[t];
-        size_t low = 0, high = run->limits.excluded_count;
-        while (low < high) {
-            size_t middle = low + (high - low) / 2;
-            if (memcmp(&run->limits.excluded[middle], id, sizeof *id) < 0)
-                low = middle + 1;
-            else
-                high = middle;
-        }
-        if (low < run->limits.excluded_count && trace_id_equal(&run->limits.excluded[low], id))
-            memset(mask + frame->trace_spans[t], 0,
-                   frame->trace_spans[t + 1] - frame->trace_spans[t]);
+        if (ids_next_is(run->limits.excluded, run->limits.excluded_count, &frame->trace_ids[t],
+                        &run->excluded_at))
+            run_drop_trace(run, t, mask);
     }
+}
+
+static int run_find_partial(struct eval_run *run, uint8_t *mask)
+{
+    const struct frame *frame = &run->frame;
+    uint8_t *partial = run_alloc(run, frame->count[FRAME_TRACE], 1);
+    if (!partial)
+        return run->rc;
+    for (uint32_t t = 0; t < frame->count[FRAME_TRACE]; t++) {
+        partial[t] = ids_next_is(run->limits.partial, run->limits.partial_count,
+                                 &frame->trace_ids[t], &run->partial_at);
+        if (run->limits.only_partial && !partial[t])
+            run_drop_trace(run, t, mask);
+    }
+    run->partial = partial;
+    return FM_OK;
 }
 
 static int run_window_traces(struct eval_run *run, uint8_t *mask, struct fm_why *why)
@@ -370,9 +414,9 @@ static int run_window_traces(struct eval_run *run, uint8_t *mask, struct fm_why 
     for (uint32_t t = 0; t < frame->count[FRAME_TRACE]; t++) {
         uint64_t start = (uint64_t)starts[t];
         uint64_t end = start + (durations && durations[t] > 0 ? (uint64_t)durations[t] : 0);
-        if (start > run_end_ns(&run->limits) || end < run->limits.start_ns)
-            memset(mask + frame->trace_spans[t], 0,
-                   frame->trace_spans[t + 1] - frame->trace_spans[t]);
+        bool is_outside = start > run_end_ns(&run->limits) || end < run->limits.start_ns;
+        if (is_outside && !(run->partial && run->partial[t]))
+            run_drop_trace(run, t, mask);
     }
     return FM_OK;
 }
@@ -392,8 +436,7 @@ static int run_above_floor(struct eval_run *run, uint8_t *mask, struct fm_why *w
     for (uint32_t t = 0; !rc && t < frame->count[FRAME_TRACE]; t++)
         if ((uint64_t)starts[t] < run->floor_ns &&
             !run->keeps(run->keeps_self, &frame->trace_ids[t]))
-            memset(mask + frame->trace_spans[t], 0,
-                   frame->trace_spans[t + 1] - frame->trace_spans[t]);
+            run_drop_trace(run, t, mask);
     return rc;
 }
 
@@ -458,8 +501,8 @@ static int run_frame(struct eval_run *run, struct fm_why *why)
     memset(run->state.mask, 0, count);
     if (run->limits.excluded_count)
         run_exclude(run, window);
-    int rc = FM_OK;
-    if (run_is_bounded(&run->limits))
+    int rc = run->limits.partial_count ? run_find_partial(run, window) : FM_OK;
+    if (!rc && run_is_bounded(&run->limits) && !run->limits.only_partial)
         rc = run->limits.by_span ? run_window_spans(run, window, why)
                                  : run_window_traces(run, window, why);
     if (!rc && run->floor_ns)
@@ -477,6 +520,7 @@ int eval_run_next(struct eval_run *run, const struct frame **ret_frame, const ui
             return fm_fail(why, FM_ECANCELLED, "cancelled");
         fm_arena_reset(&run->arena);
         run->span_traces = NULL;
+        run->partial = NULL;
         run->spare_masks = NULL;
         run->sets = NULL;
         run->state = (struct eval_state){0};

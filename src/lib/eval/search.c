@@ -27,8 +27,11 @@ struct eval_search {
     uint32_t *heap;               /* owned; entries, the oldest first */
     uint32_t *buckets;            /* owned; bucket_count, a power of two */
     uint32_t count, cap, bucket_count, free_entry;
-    size_t bytes;              /* of details */
-    uint8_t *entered;          /* of the present frame's traces, in the run's arena */
+    size_t bytes;                      /* of details */
+    uint8_t *entered;                  /* of the present frame's traces, in the run's arena */
+    uint64_t floor_ns;                 /* of others; 0: none */
+    struct eval_candidate *candidates; /* owned */
+    size_t candidate_count, candidate_cap;
     struct eval_trace *traces; /* owned; for the caller */
 };
 enum search_entered { SEARCH_OUT, SEARCH_IN, SEARCH_JOINS };
@@ -61,6 +64,7 @@ struct eval_search *eval_search_free(struct eval_search *search)
     free(search->heap);
     free(search->buckets);
     free(search->traces);
+    free(search->candidates);
     free(search);
     return NULL;
 }
@@ -253,6 +257,43 @@ static int search_join(struct eval_search *search, struct search_entry *entry,
     return rc;
 }
 
+/* ---- candidates ---- */
+
+static int search_add_candidate(struct eval_search *search, const struct eval_candidate *candidate)
+{
+    if (search->candidate_count == search->candidate_cap) {
+        size_t cap = FM_MAX(search->candidate_cap * 2, (size_t)64);
+        if (cap * sizeof *candidate > search->limits.memory_max)
+            return FM_ELIMIT;
+        struct eval_candidate *grown = realloc(search->candidates, cap * sizeof *grown);
+        if (!grown)
+            return FM_ENOMEM;
+        search->candidates = grown;
+        search->candidate_cap = cap;
+    }
+    search->candidates[search->candidate_count++] = *candidate;
+    return FM_OK;
+}
+
+/* What cannot enter any more need not be put together. */
+static void search_prune(struct eval_search *search)
+{
+    uint64_t floor_ns = eval_search_floor_ns(search);
+    size_t kept = 0;
+    for (size_t i = 0; floor_ns && i < search->candidate_count; i++) {
+        if (search->candidates[i].start_ns >= floor_ns)
+            search->candidates[kept++] = search->candidates[i];
+    }
+    search->candidate_count = floor_ns ? kept : search->candidate_count;
+}
+
+const struct eval_candidate *eval_search_candidates(const struct eval_search *search,
+                                                    size_t *ret_count)
+{
+    *ret_count = search->candidate_count;
+    return search->candidates;
+}
+
 /* ---- sources ---- */
 
 /* Who of the frame's survivors gets in, for now by start only. */
@@ -271,6 +312,13 @@ static int search_compete(struct eval_search *search, struct eval_run *run,
         struct search_entry *entry;
         if (!memchr(mask + first, 1, count))
             continue;
+        if (run->partial && run->partial[t]) {
+            rc = search_add_candidate(
+                search, &(struct eval_candidate){frame->trace_ids[t], (uint64_t)starts[t]});
+            if (rc)
+                return rc;
+            continue;
+        }
         entry = search_find(search, &frame->trace_ids[t]);
         if (entry) {
             search->entered[t] = entry->trace ? SEARCH_JOINS : search->entered[t];
@@ -378,14 +426,21 @@ int eval_search_add(struct eval_search *search, struct frame_source *source, str
         if (rc)
             return rc;
     }
+    search_prune(search);
     return rc == FM_END ? FM_OK : rc;
 }
 
 uint64_t eval_search_floor_ns(const struct eval_search *search)
 {
     if (!search->count || search->count < search->options.limit)
-        return 0;
-    return search->entries[search->heap[0]].start_ns;
+        return search->floor_ns;
+    return FM_MAX(search->floor_ns, search->entries[search->heap[0]].start_ns);
+}
+
+void eval_search_raise_floor(struct eval_search *search, uint64_t floor_ns)
+{
+    search->floor_ns = FM_MAX(search->floor_ns, floor_ns);
+    search_prune(search);
 }
 
 int eval_search_merge(struct eval_search *search, const struct eval_search *other)
@@ -409,6 +464,12 @@ int eval_search_merge(struct eval_search *search, const struct eval_search *othe
             return rc;
         }
     }
+    for (size_t i = 0; i < other->candidate_count; i++) {
+        int rc = search_add_candidate(search, &other->candidates[i]);
+        if (rc)
+            return rc;
+    }
+    search_prune(search);
     return FM_OK;
 }
 
