@@ -110,6 +110,8 @@ int ask_new(struct ask **ret_ask, const struct ask_question *question, bool *ret
         .spss = question->spss ? question->spss : ASK_SPSS_DEFAULT,
     };
     int rc = ask_read(ask, question, &is_text, why);
+    if (rc == FM_OK && ask->kind == ASK_TAG_VALUES)
+        ask->query->of = ask->field; /* the root's name is not known to every part */
     if (rc == FM_OK && !eval_is_local(ask->query))
         rc = eval_weaken(ask->query, &ask->arena, &ask->weak);
     if (rc == FM_OK && fm_arena_failed(&ask->arena))

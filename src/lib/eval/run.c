@@ -129,21 +129,44 @@ static uint8_t run_any_of(const uint8_t *mask, uint32_t count)
 
 bool run_any(const struct eval_run *run, const uint8_t *mask)
 {
-    return run_any_of(mask, run->frame.count[FRAME_SPAN]);
+    return memchr(mask, 1, run->frame.count[FRAME_SPAN]) != NULL;
+}
+
+/* Marks traces that have a span in mask; returns how many.  A trace is left at its first span. */
+static uint32_t run_mark_traces(const struct frame *frame, const uint8_t *mask, uint8_t *wanted)
+{
+    uint32_t spans = frame->count[FRAME_SPAN], marked = 0, trace = 0;
+    for (uint32_t i = 0; i < spans;) {
+        uint64_t word = 0;
+        memcpy(&word, mask + i, FM_MIN(spans - i, (uint32_t)sizeof word));
+        if (!word) {
+            i += sizeof word;
+            continue;
+        }
+        while (!mask[i])
+            i++;
+        while (frame->trace_spans[trace + 1] <= i)
+            trace++;
+        wanted[trace] = 1;
+        marked++;
+        i = frame->trace_spans[trace + 1];
+    }
+    return marked;
 }
 
 int run_wanted(struct eval_run *run, const uint8_t *mask, const uint8_t **ret_wanted)
 {
     const struct frame *frame = &run->frame;
-    uint32_t count = frame->count[FRAME_TRACE], wanted_count = 0;
+    uint32_t count = frame->count[FRAME_TRACE];
+    if (!memchr(mask, 0, frame->count[FRAME_SPAN])) {
+        *ret_wanted = NULL;
+        return count ? FM_OK : FM_NONE;
+    }
     uint8_t *wanted = run_alloc(run, count, 1);
     if (!wanted)
         return run->rc;
-    for (uint32_t t = 0; t < count; t++) {
-        uint32_t first = frame->trace_spans[t];
-        wanted[t] = run_any_of(mask + first, frame->trace_spans[t + 1] - first);
-        wanted_count += wanted[t];
-    }
+    memset(wanted, 0, count);
+    uint32_t wanted_count = run_mark_traces(frame, mask, wanted);
     if (!wanted_count)
         return FM_NONE;
     *ret_wanted = wanted_count == count ? NULL : wanted;
