@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What Jaeger's user interface asks, as its source of 2026 asks it, and what it demands of the answers.
 
-The interface itself is in no package registry, so that no browser runs it here: these are its requests
-(search page, trace page, dependencies page) and the rules of its run-time validation."""
+The interface itself is in no package registry: these are its requests (search page, trace page, dependencies
+page) and the rules of its run-time validation.  With JAEGER_UI=DIRECTORY, a build of it, a browser runs it."""
 import json
+import os
+import pathlib
 import re
 import time
 import unittest
 import urllib.parse
 
 from harness import DaemonTest, http_request, request, span
+from pages import Pages
 
 NOW = time.time_ns()
 TRACE = "f1" * 16
@@ -91,6 +94,53 @@ class JaegerUiTest(DaemonTest):
     def test_the_dependencies_page(self):
         answer = self.get(f"/api/dependencies?endTs={NOW // 10**6}&lookback={7 * 86_400_000}")
         self.assertEqual(answer["data"], [])
+
+
+UI = pathlib.Path(os.environ.get("JAEGER_UI") or "/nonexistent")
+
+
+def ui_file(path):
+    name = UI / path.lstrip("/")
+    if not name.is_file():
+        name = UI / "index.html"  # routes of the page
+    return name.name, name.read_bytes()
+
+
+@unittest.skipUnless((UI / "index.html").is_file(), "JAEGER_UI names no build of the interface")
+class JaegerUiPageTest(DaemonTest):
+    def setUp(self):
+        super().setUp()
+        self.node = self.daemon().start()
+        front = [span(TRACE, "00000000000000f1", "GET /checkout", start=NOW - 60 * 10**9, duration_ms=250,
+                      attributes={"http.route": "/checkout"}),
+                 span(TRACE, "00000000000000f2", "charge", "00000000000000f1", start=NOW - 60 * 10**9 + 10**7, kind=3,
+                      duration_ms=180)]
+        back = [span(TRACE, "00000000000000f3", "POST /charge", "00000000000000f2", start=NOW - 60 * 10**9 + 2 * 10**7,
+                     duration_ms=150, status={"code": 2, "message": "card declined"})]
+        self.assertEqual(self.node.send(request(front, "storefront"))[0], 200)
+        self.assertEqual(self.node.send(request(back, "billing"))[0], 200)
+        self.pages = Pages(self, self.node.ports["query_jaeger"], ui_file, lambda path: path.startswith("/api/"))
+
+    def tearDown(self):
+        self.node.stop()
+
+    def test_a_trace(self):
+        page = self.pages.browse(f"/trace/{TRACE}", "ui_jaeger_trace")
+        for text in ("storefront", "billing", "GET /checkout", "POST /charge"):
+            self.assertIn(text, page)
+
+    def test_search(self):
+        page = self.pages.browse("/search?service=storefront&limit=20&lookback=1h&start=%d&end=%d" %
+                                 (NOW // 1000 - 3600 * 10**6, NOW // 1000 + 10**6), "ui_jaeger_search")
+        self.assertIn("GET /checkout", page)
+        for text in ("billing (1)", "storefront (2)"):
+            self.assertIn(text, page)
+
+    def test_dependencies(self):
+        page = self.pages.browse("/dependencies", "ui_jaeger_dependencies")
+        answers = [body for path, _, body in self.pages.asked if "/dependencies?" in path]
+        self.assertTrue(answers, page[:2000])
+        self.assertIn(b"billing", answers[0])
 
 
 if __name__ == "__main__":
