@@ -83,9 +83,17 @@ struct frame_source_ops {
                   struct fm_why *why);
     struct frame_source *(*free)(struct frame_source *source);
 };
+/* Rows that can hold nothing of interest need not become frames: a source that is about to enter
+ * many, and has an index of their values, asks first.  FM_NONE: they are left out. */
+struct frame_gate {
+    int (*enter)(struct frame_gate *gate, struct frame_source *source, struct fm_why *why);
+};
 struct frame_source { /* first member of what implements it */
     const struct frame_source_ops *ops;
     struct frame_stats stats;
+    struct frame_gate *gate; /* NULL, or asked during frame_next(); borrowed for that time */
+    int (*ahead)(struct frame_source *source, uint32_t field, frame_visit_value *visit, void *self,
+                 struct fm_why *why); /* NULL: it never asks */
 };
 /* FM_END after the last frame.  A frame has at least one span. */
 FM_MUST static inline int frame_next(struct frame_source *source, struct frame *ret_frame,
@@ -114,6 +122,14 @@ FM_MUST static inline int frame_values(struct frame_source *source, uint32_t fie
                                        frame_visit_value *visit, void *self, struct fm_why *why)
 {
     return source->ops->values(source, field, visit, self, why);
+}
+/* From within a gate: the texts that a field, or an element of its arrays, may have in the rows
+ * ahead, and perhaps others.  FM_NONE: they cannot be listed.  A non-zero result of visit ends it
+ * and is returned. */
+FM_MUST static inline int frame_ahead(struct frame_source *source, uint32_t field,
+                                      frame_visit_value *visit, void *self, struct fm_why *why)
+{
+    return source->ahead(source, field, visit, self, why);
 }
 static inline struct frame_source *frame_source_free(struct frame_source *source)
 {

@@ -20,6 +20,9 @@ FM_MUST int pq_memo_new(struct pq_memo **ret_memo);
 struct pq_memo *pq_memo_free(struct pq_memo *memo);
 FM_DEFINE_AUTO(pq_memo)
 void pq_column_share_memo(struct pq_column *column, struct pq_memo *memo);
+/* Takes the dictionary from a guide of the same chunk, if it has it.  Before any use of the column;
+ * borrowed by whoever has a dictionary from it. */
+void pq_column_share_guide(struct pq_column *column, const struct pq_guide *guide);
 /* What a column has read so far, and what it holds. */
 struct pq_column_use {
     uint64_t read_bytes;

@@ -444,28 +444,62 @@ static int assemble_load_pieces(struct reader *reader, unsigned first, unsigned 
     return FM_OK;
 }
 
-static int assemble_load_row(struct reader *reader)
+static int assemble_load_dedicated(struct reader *reader, unsigned scope)
 {
     const struct block *block = reader->block;
-    ASSEMBLE_TRY(assemble_load(reader, LEAF_TRACE_ID));
+    for (uint32_t i = 0; i < block->dedicated_count; i++)
+        if (block->dedicated[i].column->scope == scope)
+            ASSEMBLE_TRY(assemble_load(reader, block->dedicated[i].leaf));
+    return FM_OK;
+}
+
+static int assemble_load_resource(struct reader *reader)
+{
+    if (!(reader->parts & BLOCK_TRACES_RESOURCE_ATTRIBUTES))
+        return assemble_load(reader, LEAF_RESOURCE_SERVICE);
     ASSEMBLE_TRY(assemble_load_attributes(reader, LEAF_RESOURCE_ATTRIBUTES, LEVEL_RESOURCE + 1));
     ASSEMBLE_TRY(assemble_load_range(reader, LEAF_RESOURCE_DROPPED, LEAF_RESOURCE_DEDICATED - 1));
+    return assemble_load_dedicated(reader, 1);
+}
+
+static int assemble_load_scope(struct reader *reader)
+{
     ASSEMBLE_TRY(assemble_load_range(reader, LEAF_SCOPE_NAME, LEAF_SCOPE_VERSION));
+    if (!(reader->parts & BLOCK_TRACES_SCOPE_ATTRIBUTES))
+        return FM_OK;
     ASSEMBLE_TRY(assemble_load_attributes(reader, LEAF_SCOPE_ATTRIBUTES, LEVEL_SCOPE + 1));
-    ASSEMBLE_TRY(assemble_load(reader, LEAF_SCOPE_DROPPED));
+    return assemble_load(reader, LEAF_SCOPE_DROPPED);
+}
+
+static int assemble_load_span(struct reader *reader)
+{
     ASSEMBLE_TRY(assemble_load_range(reader, LEAF_SPAN_ID, LEAF_SPAN_PARENT));
     ASSEMBLE_TRY(assemble_load_range(reader, LEAF_SPAN_NAME, LEAF_SPAN_MESSAGE));
+    if (!(reader->parts & BLOCK_TRACES_SPAN_ATTRIBUTES))
+        return FM_OK;
     ASSEMBLE_TRY(assemble_load_attributes(reader, LEAF_SPAN_ATTRIBUTES, LEVEL_SPAN + 1));
     ASSEMBLE_TRY(assemble_load(reader, LEAF_SPAN_DROPPED));
-    ASSEMBLE_TRY(assemble_load_pieces(reader, LEAF_EVENT_TIME, LEAF_EVENT_ATTRIBUTES,
-                                      LEAF_EVENT_DROPPED, 2));
-    ASSEMBLE_TRY(assemble_load(reader, LEAF_SPAN_EVENTS_DROPPED));
-    ASSEMBLE_TRY(assemble_load_pieces(reader, LEAF_LINK_TRACE, LEAF_LINK_ATTRIBUTES,
-                                      LEAF_LINK_DROPPED, UINT8_MAX));
-    ASSEMBLE_TRY(assemble_load_range(reader, LEAF_SPAN_LINKS_DROPPED, LEAF_HTTP_STATUS));
-    for (uint32_t i = 0; i < block->dedicated_count; i++)
-        if (block->dedicated[i].column->scope != 2)
-            ASSEMBLE_TRY(assemble_load(reader, block->dedicated[i].leaf));
+    ASSEMBLE_TRY(
+        assemble_load_range(reader, LEAF_SPAN_STATIC, LEAF_SPAN_STATIC + SCHEMA_SPAN_STATICS - 1));
+    return assemble_load_dedicated(reader, 0);
+}
+
+static int assemble_load_row(struct reader *reader)
+{
+    ASSEMBLE_TRY(assemble_load(reader, LEAF_TRACE_ID));
+    ASSEMBLE_TRY(assemble_load_resource(reader));
+    ASSEMBLE_TRY(assemble_load_scope(reader));
+    ASSEMBLE_TRY(assemble_load_span(reader));
+    if (reader->parts & BLOCK_TRACES_EVENTS) {
+        ASSEMBLE_TRY(assemble_load_pieces(reader, LEAF_EVENT_TIME, LEAF_EVENT_ATTRIBUTES,
+                                          LEAF_EVENT_DROPPED, 2));
+        ASSEMBLE_TRY(assemble_load(reader, LEAF_SPAN_EVENTS_DROPPED));
+    }
+    if (reader->parts & BLOCK_TRACES_LINKS) {
+        ASSEMBLE_TRY(assemble_load_pieces(reader, LEAF_LINK_TRACE, LEAF_LINK_ATTRIBUTES,
+                                          LEAF_LINK_DROPPED, UINT8_MAX));
+        ASSEMBLE_TRY(assemble_load(reader, LEAF_SPAN_LINKS_DROPPED));
+    }
     if (!assemble_loaded(reader, LEAF_SPAN_ID))
         return reader_fail(reader, LEAF_SPAN_ID, "the row has no spans");
     return FM_OK;

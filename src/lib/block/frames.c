@@ -53,47 +53,67 @@ static int frame_reserve(struct block_frames *frames, size_t traces, size_t span
 {
     int rc = FRAMES_RESERVE(frames, frames->trace_spans, frames->trace_span_cap, traces + 1);
     if (rc == FM_OK)
-        rc = FRAMES_RESERVE(frames, frames->span_resources, frames->resource_cap, spans);
+        rc = FRAMES_RESERVE(frames, frames->span_resources, frames->resource_cap, spans + 7);
     if (rc == FM_OK)
-        rc = FRAMES_RESERVE(frames, frames->span_scopes, frames->scope_cap, spans);
+        rc = FRAMES_RESERVE(frames, frames->span_scopes, frames->scope_cap, spans + 7);
     return rc;
 }
 
-/* First entry from begin on whose level is below that of spans. */
-static uint32_t spine_run(const uint8_t *rep, uint32_t begin, uint32_t end)
+/* Eight indexes: base, which counts what came before, and the ones up to each byte, less one. */
+static inline void spine_number(uint32_t *target, uint64_t ones, uint32_t base)
 {
-    for (; end - begin >= 8; begin += 8) {
-        uint64_t lower = frames_most_word(fm_load_le64(rep + begin), FRAMES_SPAN - 1);
-        if (lower)
-            return begin + ((uint32_t)__builtin_ctzll(lower) >> 3);
+    typedef uint64_t longs __attribute__((vector_size(16)));
+    typedef uint8_t bytes __attribute__((vector_size(16)));
+    typedef uint16_t halves __attribute__((vector_size(16)));
+    typedef uint32_t words __attribute__((vector_size(16)));
+    uint64_t sums = ones * FRAMES_ONES;
+    if (__BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__) {
+        for (unsigned i = 0; i < 8; i++, sums >>= 8)
+            target[i] = (uint32_t)(sums & 0xff) + base - 1;
+        return;
     }
-    while (begin < end && rep[begin] >= FRAMES_SPAN)
-        begin++;
-    return begin;
+    const bytes narrow = (bytes)(longs){sums, 0}, none = {0};
+    const halves nothing = {0}; /* zeros go between the bytes, and then between the pairs */
+    halves wide = (halves)__builtin_shufflevector(narrow, none, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20,
+                                                  5, 21, 6, 22, 7, 23);
+    words first = (words)__builtin_shufflevector(wide, nothing, 0, 8, 1, 9, 2, 10, 3, 11);
+    words second = (words)__builtin_shufflevector(wide, nothing, 4, 12, 5, 13, 6, 14, 7, 15);
+    first += base - 1;
+    second += base - 1;
+    memcpy(target, &first, sizeof first);
+    memcpy(target + 4, &second, sizeof second);
 }
 
-static inline void spine_fill(uint32_t *target, uint32_t count, uint32_t value)
-{
-    for (uint32_t i = 0; i < count; i++)
-        target[i] = value;
-}
-
-/* Every entry is a span. */
+/* Every entry is a span.  Writes up to seven numbers more than there are spans. */
 static void spine_read(struct block_frames *frames, const struct frames_slice *slice)
 {
     uint32_t *count = frames->frame.count, spans = count[FRAME_SPAN];
-    for (uint32_t i = 0, end; i < slice->entry_count; i = end) {
-        uint8_t rep = slice->rep[i];
-        end = spine_run(slice->rep, i + 1, slice->entry_count);
-        if (rep == 0)
-            frames->trace_spans[count[FRAME_TRACE]++] = spans;
-        count[FRAME_RESOURCE] += rep <= FRAMES_RESOURCE;
-        count[FRAME_SCOPE] += rep <= FRAMES_SCOPE;
-        spine_fill(frames->span_resources + spans, end - i, count[FRAME_RESOURCE] - 1);
-        spine_fill(frames->span_scopes + spans, end - i, count[FRAME_SCOPE] - 1);
-        spans += end - i;
+    uint32_t resources = count[FRAME_RESOURCE], scopes = count[FRAME_SCOPE];
+    uint32_t *span_resources = frames->span_resources + spans;
+    uint32_t *span_scopes = frames->span_scopes + spans;
+    for (uint32_t i = 0; i < slice->entry_count; i += 8) {
+        uint64_t word;
+        if (FM_LIKELY(slice->entry_count - i >= 8)) {
+            word = fm_load_le64(slice->rep + i);
+        } else {
+            uint8_t last[8];
+            memset(last, FRAMES_SPAN, sizeof last);
+            memcpy(last, slice->rep + i, slice->entry_count - i);
+            word = fm_load_le64(last);
+        }
+        uint64_t begins = frames_most_word(word, FRAMES_RESOURCE);
+        spine_number(span_resources + i, begins, resources);
+        resources += frames_sum_word(begins);
+        begins = frames_most_word(word, FRAMES_SCOPE);
+        spine_number(span_scopes + i, begins, scopes);
+        scopes += frames_sum_word(begins);
+        for (begins = frames_most_word(word, 0); begins; begins &= begins - 1)
+            frames->trace_spans[count[FRAME_TRACE]++] =
+                spans + i + ((uint32_t)__builtin_ctzll(begins) >> 3);
     }
-    count[FRAME_SPAN] = spans;
+    count[FRAME_RESOURCE] = resources;
+    count[FRAME_SCOPE] = scopes;
+    count[FRAME_SPAN] = spans + slice->entry_count;
 }
 
 /* Some entries stand for what has no spans. */
@@ -299,8 +319,11 @@ static int frames_next(struct frame_source *source, struct frame *ret_frame, str
         if (group >= pq_file_row_group_count(frames->block->file))
             return FM_END;
         rc = frames_enter(frames, group);
+        if (rc == FM_OK && source->gate)
+            rc = source->gate->enter(source->gate, source, why);
         if (rc < 0)
             return rc;
+        frames->row = rc == FM_NONE ? frames->group_rows : 0;
     }
     source->stats.inspected_traces += frames->frame.count[FRAME_TRACE];
     source->stats.inspected_spans += frames->frame.count[FRAME_SPAN];
@@ -350,6 +373,14 @@ static int frames_values(struct frame_source *source, uint32_t field, frame_visi
     return rc;
 }
 
+static int frames_ahead(struct frame_source *source, uint32_t field, frame_visit_value *visit,
+                        void *self, struct fm_why *why)
+{
+    struct block_frames *frames = FM_CONTAINER(source, struct block_frames, base);
+    frames->why = why;
+    return frames_visit_ahead(frames, &frames->fields[field], visit, self);
+}
+
 /* ---- life ---- */
 
 static struct frame_source *frames_free(struct frame_source *source)
@@ -390,6 +421,7 @@ int block_frames_new(const struct block *block, const struct frame_request *requ
         return fm_fail(why, FM_ENOMEM, "no memory for a query");
     source = &frames->base;
     source->ops = &ops;
+    source->ahead = frames_ahead;
     frames->block = block;
     frames->request = *request;
     frames->memory_max = memory_max;

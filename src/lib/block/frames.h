@@ -246,5 +246,8 @@ FM_MUST int frames_visit_names(struct block_frames *frames, enum traceql_scope s
                                frame_visit_name *visit, void *self);
 FM_MUST int frames_visit_values(struct block_frames *frames, uint32_t field,
                                 frame_visit_value *visit, void *self);
+/* Texts that the present row group's dictionaries have for the field; FM_NONE: there is more. */
+FM_MUST int frames_visit_ahead(struct block_frames *frames, struct frames_field *own,
+                               frame_visit_value *visit, void *self);
 
 #endif

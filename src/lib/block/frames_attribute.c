@@ -18,20 +18,35 @@ struct attribute {
 
 /* ---- keys ---- */
 
-static int match_add(struct attribute *walk, uint32_t attribute, uint32_t element)
+/* Room for so many matches more. */
+static int match_reserve(struct block_frames *frames, uint32_t count)
 {
-    struct block_frames *frames = walk->frames;
+    size_t wanted = (size_t)frames->match_count + count;
+    if (FM_LIKELY(wanted <= frames->match_cap))
+        return FM_OK;
+    return FRAMES_RESERVE(frames, frames->matches, frames->match_cap,
+                          FM_MAX(frames->match_cap * 2, FM_MAX(wanted, (size_t)1024)));
+}
+
+/* There is room.  Of attributes with the same key the first one counts. */
+static inline void match_add(struct block_frames *frames, uint32_t attribute, uint32_t element)
+{
     uint32_t count = frames->match_count;
-    if (count && frames->matches[count - 1].element == element)
-        return FM_OK; /* the first one counts */
-    if (FM_UNLIKELY(count == frames->match_cap)) {
-        int rc = FRAMES_RESERVE(frames, frames->matches, frames->match_cap,
-                                FM_MAX(frames->match_cap * 2, (size_t)1024));
-        if (rc < 0)
-            return rc;
-    }
-    frames->matches[frames->match_count++] = (struct frames_match){attribute, element};
-    return FM_OK;
+    bool is_repeat = count && frames->matches[count - 1].element == element;
+    frames->matches[count] = (struct frames_match){attribute, element};
+    frames->match_count = count + !is_repeat;
+}
+
+/* Whether one of eight is the key. */
+static inline bool keys_any(const uint32_t *indexes, uint32_t key)
+{
+    typedef uint32_t lanes __attribute__((vector_size(16)));
+    typedef uint64_t halves __attribute__((vector_size(16)));
+    lanes first, second;
+    memcpy(&first, indexes, sizeof first);
+    memcpy(&second, indexes + 4, sizeof second);
+    halves equal = (halves)((first == key) | (second == key));
+    return (equal[0] | equal[1]) != 0;
 }
 
 static inline uint64_t keys_equal_word(const uint32_t *indexes, uint32_t key)
@@ -50,14 +65,15 @@ static int keys_dense(struct attribute *walk, const struct frames_slice *slice, 
     uint32_t i = 0, key = walk->part->key;
     for (; slice->entry_count - i >= 8; i += 8) {
         uint64_t starts = frames_most_word(fm_load_le64(slice->rep + i), level);
-        uint64_t equal = keys_equal_word(indexes + i, key);
+        uint64_t equal = keys_any(indexes + i, key) ? keys_equal_word(indexes + i, key) : 0;
+        int rc = equal ? match_reserve(walk->frames, 8) : FM_OK;
+        if (rc < 0)
+            return rc;
         for (; equal; equal &= equal - 1) {
             uint32_t bit = (uint32_t)__builtin_ctzll(equal);
             uint64_t before = starts & (UINT64_MAX >> (63 - bit));
-            int rc = match_add(walk, walk->attributes + i + bit / 8,
-                               walk->elements + frames_sum_word(before) - 1);
-            if (rc < 0)
-                return rc;
+            match_add(walk->frames, walk->attributes + i + bit / 8,
+                      walk->elements + frames_sum_word(before) - 1);
         }
         walk->elements += frames_sum_word(starts);
     }
@@ -86,8 +102,11 @@ static int keys_slice(struct attribute *walk, const struct frames_slice *slice)
         walk->elements += slice->rep[i] <= level && def >= level;
         if (def <= level)
             continue;
-        if (keys_equal(walk, slice, value++))
-            rc = match_add(walk, walk->attributes + i, walk->elements - 1);
+        if (!keys_equal(walk, slice, value++))
+            continue;
+        rc = match_reserve(walk->frames, 1);
+        if (rc == FM_OK)
+            match_add(walk->frames, walk->attributes + i, walk->elements - 1);
     }
     walk->attributes += slice->entry_count;
     return rc;

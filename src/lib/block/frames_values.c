@@ -169,13 +169,13 @@ static bool part_is_dictionary(const struct block_frames *frames, const struct f
     return part->kind == FRAMES_TEXT && frames->columns[part->leaf].dictionary;
 }
 
-static int pass_dictionary(struct values_pass *pass, const struct frames_part *part)
+static int visit_dictionary(const struct frames_column *column, frame_visit_value *visit,
+                            void *self)
 {
-    const struct frames_column *column = &pass->frames->columns[part->leaf];
     int rc = FM_OK;
     for (uint32_t i = 0; i < column->dictionary_count && rc == FM_OK; i++) {
         struct traceql_value value = {.type = TRACEQL_STRING, .text = column->dictionary[i]};
-        rc = pass->visit(pass->self, &value);
+        rc = visit(self, &value);
     }
     return rc;
 }
@@ -193,7 +193,7 @@ static int pass_group(struct values_pass *pass)
         return pass_frames(pass);
     for (unsigned i = 0; i < own->part_count && rc == FM_OK; i++)
         if (own->parts[i].is_active)
-            rc = pass_dictionary(pass, &own->parts[i]);
+            rc = visit_dictionary(&frames->columns[own->parts[i].leaf], pass->visit, pass->self);
     return rc;
 }
 
@@ -208,6 +208,33 @@ int frames_visit_values(struct block_frames *frames, uint32_t field, frame_visit
         rc = frames_enter(frames, i);
         if (rc == FM_OK)
             rc = pass_group(&pass);
+    }
+    return rc;
+}
+
+/* ---- the row group ahead ---- */
+
+int frames_visit_ahead(struct block_frames *frames, struct frames_field *own,
+                       frame_visit_value *visit, void *self)
+{
+    if (own->is_absent)
+        return FM_OK;
+    if (!own->part_count)
+        return FM_NONE;
+    int rc = frames_field_resolve(frames, own);
+    for (unsigned i = 0; i < own->part_count && rc == FM_OK; i++) {
+        const struct frames_part *part = &own->parts[i];
+        unsigned leaf = part->leaf + (part->kind == FRAMES_ATTRIBUTE ? ATTRIBUTE_STRING : 0);
+        if (!part->is_active || part->kind == FRAMES_NUMBER)
+            continue;
+        rc = frames_open(frames, leaf);
+        if (rc == FM_NONE && part->kind == FRAMES_ATTRIBUTE)
+            rc = FM_OK;
+        else if (rc == FM_OK && (!frames->columns[leaf].dictionary ||
+                                 frames->block->leaves[leaf].type != PQ_BYTE_ARRAY))
+            rc = FM_NONE;
+        else if (rc == FM_OK)
+            rc = visit_dictionary(&frames->columns[leaf], visit, self);
     }
     return rc;
 }

@@ -15,6 +15,8 @@ static int vector_full(const struct block_frames *frames, unsigned leaf)
 static void integers_copy(int64_t *target, const struct frames_slice *slice, unsigned type)
 {
     const struct pq_page *page = slice->page;
+    if (!slice->value_count)
+        return;
     if (type == PQ_INT64)
         memcpy(target, page->i64 + slice->value, slice->value_count * sizeof *target);
     else
@@ -65,18 +67,26 @@ struct ids {
     struct traceql_value *items;
 };
 
-static bool ids_wanted(struct ids *ids)
+/* The next element, from the present one to end, whose id matters; of those before it codes are
+ * nil. */
+static uint32_t ids_next(struct ids *ids, uint32_t end)
 {
     const struct frame *frame = &ids->frames->frame;
-    if (!ids->wanted)
-        return true;
-    if (ids->own->domain == FRAME_TRACE)
-        return ids->wanted[ids->element];
-    if (ids->own->domain != FRAME_SPAN)
-        return true;
-    while (ids->element >= frame->trace_spans[ids->trace + 1])
-        ids->trace++;
-    return ids->wanted[ids->trace];
+    uint32_t next = ids->element;
+    if (ids->wanted && ids->own->domain == FRAME_TRACE) {
+        while (next < end && !ids->wanted[next])
+            next++;
+    } else if (ids->wanted && ids->own->domain == FRAME_SPAN) {
+        for (; next < end; next = frame->trace_spans[ids->trace + 1]) {
+            while (next >= frame->trace_spans[ids->trace + 1])
+                ids->trace++;
+            if (ids->wanted[ids->trace])
+                break;
+        }
+        next = FM_MIN(next, end);
+    }
+    memset(ids->own->codes + ids->element, 0, (next - ids->element) * sizeof *ids->own->codes);
+    return next;
 }
 
 static int ids_put(struct ids *ids, struct fm_slice id)
@@ -87,9 +97,6 @@ static int ids_put(struct ids *ids, struct fm_slice id)
     bool of_trace = intrinsic == TRACEQL_TRACE_ID || intrinsic == TRACEQL_LINK_TRACE_ID;
     uint32_t *code = &own->codes[ids->element];
     void *text = NULL;
-    *code = 0;
-    if (!ids_wanted(ids))
-        return FM_OK;
     if (intrinsic == TRACEQL_PARENT_ID && !id.len)
         id = fm_slice(zeros, sizeof zeros);
     size_t len = id.len * 2, skipped = 0;
@@ -115,10 +122,12 @@ static int ids_read(struct ids *ids)
     while ((rc = frames_slice(frames, own->leaf, &row, frames->row_to, &slice)) == FM_OK) {
         if (slice.value_count > own->vector.count - ids->element)
             return vector_full(frames, own->leaf);
-        for (uint32_t i = 0; i < slice.value_count; i++, ids->element++) {
-            rc = ids_put(ids, frames_bytes(&slice, slice.value + i));
+        uint32_t first = ids->element, end = first + slice.value_count;
+        while ((ids->element = ids_next(ids, end)) < end) {
+            rc = ids_put(ids, frames_bytes(&slice, slice.value + (ids->element - first)));
             if (rc < 0)
                 return rc;
+            ids->element++;
         }
     }
     if (rc < 0)
@@ -156,9 +165,11 @@ static int load_ids(struct block_frames *frames, struct frames_field *own, const
     own->ids = (struct frame_values){.values = items, .count = 1, .serial = ++frames->serial};
     if (own->domain != FRAME_TRACE)
         rc = ids_read(&ids);
-    for (; own->domain == FRAME_TRACE && ids.element < own->vector.count && rc == FM_OK;
-         ids.element++)
+    while (own->domain == FRAME_TRACE && rc == FM_OK &&
+           (ids.element = ids_next(&ids, own->vector.count)) < own->vector.count) {
         rc = ids_put(&ids, fm_slice(frame->trace_ids[ids.element].bytes, 16));
+        ids.element++;
+    }
     if (rc < 0)
         return rc;
     own->vector.shape = FRAME_CODES;
@@ -170,6 +181,20 @@ static int load_ids(struct block_frames *frames, struct frames_field *own, const
 }
 
 /* ---- the dictionary's own codes ---- */
+
+static void direct_dense(const uint32_t *indexes, uint32_t count, uint32_t *codes)
+{
+    typedef uint32_t lanes __attribute__((vector_size(16)));
+    lanes four;
+    uint32_t i = 0;
+    for (; count - i >= 4; i += 4) {
+        memcpy(&four, indexes + i, sizeof four);
+        four += 1;
+        memcpy(codes + i, &four, sizeof four);
+    }
+    for (; i < count; i++)
+        codes[i] = indexes[i] + 1;
+}
 
 /* Entries of which some have no value or are nobody's. */
 static uint32_t direct_sparse(const struct frames_slice *slice, unsigned level, unsigned def_max,
@@ -206,8 +231,7 @@ static int direct_slice(struct block_frames *frames, struct frames_field *own,
     if (elements > left)
         return vector_full(frames, part->leaf);
     if (is_full)
-        for (uint32_t i = 0; i < elements; i++)
-            codes[i] = indexes[slice->value + i] + 1;
+        direct_dense(indexes + slice->value, elements, codes);
     else if (!slice->value_count)
         memset(codes, 0, elements * sizeof *codes);
     else

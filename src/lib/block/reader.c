@@ -175,6 +175,7 @@ int reader_new(struct reader **ret_reader, const struct block *block, struct fm_
     if (!reader)
         return FM_ENOMEM;
     reader->block = block;
+    reader->parts = BLOCK_TRACES_ALL;
     reader->why = why;
     fm_arena_init(&reader->arena, READER_ROW_BYTES_MAX);
     *ret_reader = reader;
@@ -438,35 +439,5 @@ int block_find_trace(const struct block *block, const struct trace_id *id, struc
     }
     if (ret_inspected)
         *ret_inspected = atomic_load_explicit(&source->read_bytes, memory_order_relaxed) - before;
-    return rc;
-}
-
-int block_each_trace(const struct block *block, block_visit *visit, void *self, struct fm_why *why)
-{
-    FM_AUTO(reader) reader = NULL;
-    struct fm_buf otlp;
-    int rc = reader_new(&reader, block, why);
-    fm_buf_init(&otlp, FM_MIB(512));
-    size_t groups = rc == FM_OK ? pq_file_row_group_count(block->file) : 0;
-    for (size_t i = 0; i < groups && rc == FM_OK; i++) {
-        uint64_t rows = pq_row_group_row_count(block->file, i);
-        reader_begin(reader, i);
-        for (uint64_t row = 0; row < rows && rc == FM_OK; row++) {
-            struct trace_id id;
-            fm_buf_reset(&otlp);
-            reader_set_row(reader, row);
-            rc = reader_load(reader, LEAF_TRACE_ID);
-            struct cursor *cursor = &reader->cursors[LEAF_TRACE_ID];
-            if (rc == FM_OK && cursor_bytes(cursor, cursor->value_at).len != sizeof id.bytes)
-                rc = reader_fail(reader, LEAF_TRACE_ID, "an id has not 16 bytes");
-            if (rc != FM_OK)
-                break;
-            memcpy(id.bytes, cursor_bytes(cursor, cursor->value_at).ptr, sizeof id.bytes);
-            rc = reader_put_trace(reader, &otlp);
-            if (rc == FM_OK)
-                rc = visit(self, &id, fm_buf_slice(&otlp));
-        }
-    }
-    fm_buf_fini(&otlp);
     return rc;
 }

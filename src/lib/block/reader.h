@@ -5,7 +5,7 @@
 
 #include "schema.h"
 
-#include "fermata/block.h"
+#include "fermata/block_traces.h"
 
 #include <stdatomic.h>
 
@@ -61,6 +61,7 @@ struct reader {
     size_t row_group;
     uint64_t row;
     struct cursor cursors[READER_LEAF_MAX];
+    unsigned parts;             /* enum block_traces_part */
     struct pq_scratch *scratch; /* owned; not NULL: rows are read one by one, by guides */
     struct fm_arena arena;      /* of the row, then */
     struct fm_why *why;

@@ -14,6 +14,7 @@ struct group {
     const struct eval_stage *stage;
     const struct frame_vector
         *vector;              /* by(a field of the span, as codes): codes tell values apart */
+    const uint8_t *passed;    /* by(a condition): the spans for which it holds */
     const uint32_t *entry_of; /* span to entry of the vector; NULL: the same */
     const uint32_t *old_sets;
     uint32_t *set_of;
@@ -24,13 +25,23 @@ struct group {
     uint32_t count;
 };
 
+static int group_judge(struct group *group, const struct eval_state *state, struct fm_why *why)
+{
+    uint8_t *passed = run_mask_take(group->run);
+    if (!passed)
+        return group->run->rc;
+    memcpy(passed, state->mask, group->run->frame.count[FRAME_SPAN]);
+    group->passed = passed;
+    return filter_run(group->run, group->stage->node, passed, why);
+}
+
 static int group_init(struct group *group, struct eval_state *state, const uint8_t *wanted,
                       struct fm_why *why)
 {
     struct eval_run *run = group->run;
     const struct eval_walk *walk = group->stage->walk;
     uint32_t spans = run->frame.count[FRAME_SPAN], members = 0, buckets = 16;
-    int rc = walk_load(run, walk, wanted, why);
+    int rc = walk ? walk_load(run, walk, wanted, why) : group_judge(group, state, why);
     if (rc)
         return rc;
     for (uint32_t i = 0; i < spans; i++)
@@ -48,7 +59,7 @@ static int group_init(struct group *group, struct eval_state *state, const uint8
         return run->rc;
     memset(group->set_of, 0, spans * sizeof *group->set_of);
     memset(group->buckets, 0, buckets * sizeof *group->buckets);
-    if (walk->kind != TRACEQL_FIELD || walk->ref.second != EVAL_NONE ||
+    if (!walk || walk->kind != TRACEQL_FIELD || walk->ref.second != EVAL_NONE ||
         run->slots[walk->ref.index].vector.shape != FRAME_CODES)
         return FM_OK;
     if (walk->ref.domain == FRAME_SPAN || walk->ref.domain == FRAME_RESOURCE) {
@@ -66,6 +77,9 @@ static int group_add(struct group *group, uint32_t span, struct fm_why *why)
     struct eval_place place = {span, EVAL_NONE, EVAL_NONE};
     if (group->vector) {
         entry.key = group->vector->codes[group->entry_of ? group->entry_of[span] : span];
+    } else if (group->passed) {
+        entry.value = (struct traceql_value){.type = TRACEQL_BOOL, .flag = group->passed[span]};
+        entry.key = group->passed[span];
     } else {
         int rc = walk_value(run, group->stage->walk, place, &entry.value, why);
         if (rc)

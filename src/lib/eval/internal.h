@@ -71,12 +71,12 @@ struct eval_node {
 };
 struct eval_stage {
     enum traceql_stage_kind kind;
-    struct eval_node *node; /* FILTER */
+    struct eval_node *node; /* FILTER; GROUP by a condition */
     enum traceql_op op;     /* OPERATION, SCALAR */
     enum traceql_relation relation;
     struct eval_stage *left, *right;
     struct eval_stage *first; /* PIPELINE */
-    struct eval_walk *walk;   /* GROUP; SCALAR unless count() */
+    struct eval_walk *walk;   /* GROUP, unless it has a node; SCALAR unless count() */
     enum traceql_aggregate aggregate;
     struct traceql_value value; /* SCALAR: the literal */
     struct fm_slice label;
@@ -156,6 +156,7 @@ struct eval_mask_link { /* in the room of a mask that is not in use */
 struct eval_run {
     const struct eval_plan *plan;
     struct frame_source *source; /* borrowed */
+    struct frame_gate gate;      /* the source's, while it is read */
     struct eval_limits limits;
     struct fm_arena arena; /* of the present frame */
     struct frame frame;
@@ -217,6 +218,11 @@ FM_MUST int test_run_some(struct eval_run *run, const struct eval_node *node, co
                           uint8_t *bytes, struct fm_why *why);
 bool test_holds(const struct eval_test *test, enum traceql_intrinsic intrinsic,
                 const struct traceql_value *stored, struct regex_matcher *matcher);
+/* Whether one of the node's tests holds. */
+FM_MUST int test_value(struct eval_run *run, const struct eval_node *node,
+                       const struct traceql_value *value, uint8_t *ret_holds);
+/* frame_gate.enter: whether the rows ahead can hold anything that the first filter passes. */
+FM_MUST int gate_enter(struct frame_gate *gate, struct frame_source *source, struct fm_why *why);
 FM_MUST int walk_load(struct eval_run *run, const struct eval_walk *walk, const uint8_t *wanted,
                       struct fm_why *why);
 struct eval_place { /* where a walk stands */

@@ -158,6 +158,13 @@ static int plan_operation(struct eval_plan *plan, const struct traceql_stage *fr
     return plan->rc;
 }
 
+static bool plan_is_condition(const struct traceql_expression *expression)
+{
+    bool is_operation = expression->kind == TRACEQL_UNARY || expression->kind == TRACEQL_BINARY;
+    return is_operation && (expression->op >= TRACEQL_EQ && expression->op <= TRACEQL_NOT_EXISTS) &&
+           expression->op != TRACEQL_NEGATE;
+}
+
 static struct eval_stage *plan_stage(struct eval_plan *plan, const struct traceql_stage *from,
                                      unsigned depth, struct fm_why *why)
 {
@@ -182,7 +189,10 @@ static struct eval_stage *plan_stage(struct eval_plan *plan, const struct traceq
         break;
     case TRACEQL_GROUP:
         plan->only_filters = false;
-        stage->walk = compile_walk(plan, from->expression, 0, why);
+        if (plan_is_condition(from->expression)) /* what a filter would say */
+            stage->node = compile_filter(plan, from->expression, why);
+        else
+            stage->walk = compile_walk(plan, from->expression, 0, why);
         stage->label = plan_label(plan, "by", from->expression);
         break;
     case TRACEQL_COALESCE:

@@ -16,6 +16,7 @@ int eval_run_new(struct eval_run **ret_run, const struct eval_plan *plan,
     run->plan = plan;
     run->source = source;
     run->limits = *limits;
+    run->gate.enter = gate_enter;
     fm_arena_init(&run->arena, limits->memory_max);
     run->slots = calloc(plan->field_count + 1, sizeof *run->slots);
     run->truths = calloc(plan->truth_count + 1, sizeof *run->truths);
@@ -549,7 +550,9 @@ int eval_run_next(struct eval_run *run, const struct frame **ret_frame, const ui
         run->state = (struct eval_state){0};
         for (uint32_t i = 0; i < run->plan->field_count; i++)
             run->slots[i] = (struct eval_slot){0};
+        run->source->gate = &run->gate;
         int rc = frame_next(run->source, &run->frame, why);
+        run->source->gate = NULL;
         if (rc)
             return rc;
         rc = run_frame(run, why);

@@ -23,9 +23,8 @@ bool test_holds(const struct eval_test *test, enum traceql_intrinsic intrinsic,
            (test->negated ? EVAL_FALSE : EVAL_TRUE);
 }
 
-/* Whether one of the node's tests holds. */
-static int test_value(struct eval_run *run, const struct eval_node *node,
-                      const struct traceql_value *value, uint8_t *ret_holds)
+int test_value(struct eval_run *run, const struct eval_node *node,
+               const struct traceql_value *value, uint8_t *ret_holds)
 {
     *ret_holds = 0;
     for (; node && !*ret_holds; node = node->also) {

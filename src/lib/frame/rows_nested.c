@@ -133,7 +133,6 @@ static void rows_nested_link(struct rows_nested *nested, struct rows_span *spans
         else
             owner->child_first = i + 1;
         owner->child_last = i + 1;
-        spans[parent - 1].child_count++;
     }
 }
 
@@ -157,6 +156,7 @@ static int32_t rows_nested_tree(const struct rows_nested *nested, struct rows_sp
         }
         spans[next - 1].left = counter++;
         spans[next - 1].parent_left = spans[parent - 1].left;
+        spans[parent - 1].child_count++; /* of the numbered only: a block says no more */
         at = next - 1;
     }
 }

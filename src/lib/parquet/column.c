@@ -47,6 +47,7 @@ struct pq_column {
     bool has_dictionary;
 
     struct pq_memo *memo;          /* borrowed, or NULL */
+    const struct pq_guide *guide;  /* borrowed, or NULL */
     struct codec_decoder *decoder; /* owned; made with the first compressed page */
     struct fm_buf body;            /* the decompressed page at body_offset */
     uint64_t body_offset;          /* 0: none */
@@ -110,6 +111,11 @@ struct pq_column *pq_column_free(struct pq_column *column)
 void pq_column_share_memo(struct pq_column *column, struct pq_memo *memo)
 {
     column->memo = memo;
+}
+
+void pq_column_share_guide(struct pq_column *column, const struct pq_guide *guide)
+{
+    column->guide = guide;
 }
 
 struct pq_column_use pq_column_use(const struct pq_column *column)
@@ -231,11 +237,13 @@ static int column_inflate(struct pq_column *column, bool compressed, struct fm_s
     if (!room)
         return fm_fail(why, FM_ENOMEM, "out of memory");
     enum codec codec = (enum codec)column->chunk->codec;
-    int rc = column->decoder ? FM_OK : codec_decoder_new(&column->decoder, codec);
-    if (rc == FM_OK && column->memo && codec == CODEC_ZSTD)
-        rc = pq_memo_inflate(column->memo, column->decoder, stored, room, plain_len);
+    bool shares = column->memo && codec == CODEC_ZSTD;
+    struct codec_decoder **decoder = shares ? &column->memo->decoder : &column->decoder;
+    int rc = *decoder ? FM_OK : codec_decoder_new(decoder, codec);
+    if (rc == FM_OK && shares)
+        rc = pq_memo_inflate(column->memo, *decoder, stored, room, plain_len);
     else if (rc == FM_OK)
-        rc = codec_decoder_decode(column->decoder, stored, room, plain_len);
+        rc = codec_decoder_decode(*decoder, stored, room, plain_len);
     if (rc < 0)
         return fm_fail(why, rc, "%zu bytes of %s do not decode to %zu", stored.len,
                        codec_name(codec), plain_len);
@@ -291,12 +299,37 @@ static int column_dictionary_load(struct pq_column *column, const struct pq_page
     return FM_OK;
 }
 
+/* The dictionary as a guide keeps it.  FM_NONE: it does not. */
+static int column_start_guided(struct pq_column *column, struct fm_why *why)
+{
+    struct pq_page_header header;
+    struct fm_slice body;
+    if (!column->guide || !pq_guide_dictionary(column->guide, column->chunk, &header, &body))
+        return FM_NONE;
+    int rc = column_dictionary_values(column, body, header.entry_count);
+    if (rc < 0) {
+        free(fm_take(column->dictionary));
+        column->dictionary_count = 0;
+        return fm_fail(why, rc, "column %s: no dictionary of %u values", column->leaf->path,
+                       header.entry_count);
+    }
+    column->dictionary_header = header;
+    column->has_dictionary = true;
+    column->next.offset += header.header_bytes + (uint64_t)header.stored_bytes;
+    column->frontier = column->next;
+    column->started = true;
+    return FM_OK;
+}
+
 /* Once: loads the dictionary if the chunk starts with one, and stands before the data pages. */
 static int column_start(struct pq_column *column, struct fm_why *why)
 {
     struct pq_page_header header = {0};
     if (column->started)
         return FM_OK;
+    int known = column_start_guided(column, why);
+    if (known != FM_NONE)
+        return known;
     if (column->chunk->bytes == 0)
         return column->row_count
                    ? fm_fail(why, FM_EMALFORMED, "column %s has no pages", column->leaf->path)
@@ -435,12 +468,13 @@ static int column_reserve(struct pq_column *column, void **array, size_t *cap, u
     if (needed > (uint64_t)column->file->limits.page_bytes_max * 4)
         return fm_fail(why, FM_ELIMIT, "a page that unpacks to %llu bytes",
                        (unsigned long long)needed);
+    size_t wanted = (size_t)needed + (*cap ? (size_t)needed / 4 : 0); /* pages differ a little */
     free(fm_take(*array));
     *cap = 0;
-    *array = malloc((size_t)needed);
+    *array = malloc(wanted);
     if (!*array)
         return fm_fail(why, FM_ENOMEM, "out of memory");
-    *cap = (size_t)needed;
+    *cap = wanted;
     return FM_OK;
 }
 

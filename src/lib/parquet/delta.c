@@ -197,9 +197,11 @@ static inline uint64_t delta_bits(const uint8_t *ptr, size_t len, uint64_t bit, 
     return width == 64 ? word : word & ((UINT64_C(1) << width) - 1);
 }
 
-/* Adds n (<= per_miniblock) deltas; calls for the type are inlined through size. */
-static inline int delta_miniblock(struct delta_reader *reader, unsigned width, uint64_t delta_min,
-                                  void *target, uint32_t n, size_t size)
+/* Adds n (<= per_miniblock) deltas; size is a constant where this is inlined. */
+static inline __attribute__((always_inline)) int delta_miniblock(struct delta_reader *reader,
+                                                                 unsigned width, uint64_t delta_min,
+                                                                 void *target, uint32_t n,
+                                                                 size_t size)
 {
     size_t bytes = (size_t)reader->per_miniblock / 8 * width;
     if (width > reader->width_max || bytes > reader->rest.len)
@@ -232,8 +234,9 @@ static inline int delta_miniblock(struct delta_reader *reader, unsigned width, u
     return FM_OK;
 }
 
-static inline int delta_block(struct delta_reader *reader, uint8_t *target, uint32_t left,
-                              uint32_t *ret_done, size_t size)
+static inline __attribute__((always_inline)) int delta_block(struct delta_reader *reader,
+                                                             uint8_t *target, uint32_t left,
+                                                             uint32_t *ret_done, size_t size)
 {
     uint64_t delta_min = 0;
     int rc = delta_zigzag(reader, &delta_min);
@@ -256,8 +259,9 @@ static inline int delta_block(struct delta_reader *reader, uint8_t *target, uint
     return FM_OK;
 }
 
-static inline int delta_decode(struct fm_slice input, void *target, uint32_t count, size_t size,
-                               struct fm_slice *ret_rest)
+static inline __attribute__((always_inline)) int delta_decode(struct fm_slice input, void *target,
+                                                              uint32_t count, size_t size,
+                                                              struct fm_slice *ret_rest)
 {
     struct delta_reader reader = {.rest = input, .width_max = size == 4 ? 32 : 64};
     int rc = delta_header(&reader, count);

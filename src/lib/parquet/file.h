@@ -64,6 +64,10 @@ struct pq_survey {
 FM_MUST int pq_column_survey(struct pq_column *column, struct pq_survey *ret_survey,
                              struct fm_why *why);
 
+/* guide.c: the bytes of the dictionary page, checked, if the guide keeps them and is of chunk. */
+bool pq_guide_dictionary(const struct pq_guide *guide, const struct pq_file_chunk *chunk,
+                         struct pq_page_header *ret_header, struct fm_slice *ret_body);
+
 /* Takes a v1 page's levels (length in front) off *body; none if level_max is 0. */
 FM_MUST int pq_page_take_levels(struct fm_slice *body, unsigned level_max,
                                 struct fm_slice *ret_levels);

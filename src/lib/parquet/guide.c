@@ -365,6 +365,16 @@ static int guide_dictionary_load(const struct pq_guide *guide, struct pq_scratch
     return FM_OK;
 }
 
+bool pq_guide_dictionary(const struct pq_guide *guide, const struct pq_file_chunk *chunk,
+                         struct pq_page_header *ret_header, struct fm_slice *ret_body)
+{
+    if (guide->chunk != chunk || !guide->dictionary.offsets)
+        return false;
+    *ret_header = guide->survey.dictionary;
+    *ret_body = fm_buf_slice(&guide->dictionary.body);
+    return true;
+}
+
 /* index < count, and the places were checked. */
 static struct fm_slice guide_dictionary_value(const struct guide_dictionary *dictionary,
                                               uint32_t index)

@@ -11,6 +11,7 @@
 
 #include "fermata/bytes.h"
 
+#define HYBRID_LITTLE         (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
 #define HYBRID_ONES           UINT64_C(0x0101010101010101)
 #define HYBRID_NIBBLES        UINT64_C(0x0f0f0f0f0f0f0f0f)
 #define HYBRID_GROUPS_MAX     63u /* of one packed run: its header stays one byte */
@@ -282,6 +283,8 @@ void pq_pack_booleans(struct fm_buf *buf, const uint8_t *values, uint32_t count)
 
 /* ---- decoding ---- */
 
+typedef uint8_t hybrid_bytes __attribute__((vector_size(16)));
+
 struct hybrid_run {
     bool packed;
     uint32_t count;         /* of values, not more than asked for */
@@ -338,20 +341,30 @@ static inline uint64_t hybrid_load(const uint8_t *ptr, size_t left)
     return word;
 }
 
-/* The inverse of hybrid_squeeze(). */
+/* The inverse of hybrid_squeeze(): halves, quarters and eighths move to where they belong. */
 static inline uint64_t hybrid_spread(uint64_t word, unsigned width)
 {
-    if (width == 8)
-        return word;
-    uint64_t lane8 = ((UINT64_C(1) << width) - 1) * HYBRID_ONES;
-    uint64_t lane16 = (UINT64_C(1) << 2 * width) - 1, lane32 = (UINT64_C(1) << 4 * width) - 1;
-    lane16 |= lane16 << 16;
-    lane16 |= lane16 << 32;
-    lane32 |= lane32 << 32;
-    word &= (UINT64_C(1) << 8 * width) - 1;
-    word = (word | word << (32 - 4 * width)) & lane32;
-    word = (word | word << (16 - 2 * width)) & lane16;
-    return (word | word << (8 - width)) & lane8;
+    uint64_t half = (UINT64_C(1) << 4 * width) - 1;
+    uint64_t quarter = ((UINT64_C(1) << 2 * width) - 1) * UINT64_C(0x0000000100000001);
+    uint64_t eighth = ((UINT64_C(1) << width) - 1) * UINT64_C(0x0001000100010001);
+    word = (word & half) | (word >> 4 * width & half) << 32;
+    word = (word & quarter) | (word >> 2 * width & quarter) << 16;
+    return (word & eighth) | (word >> width & eighth) << 8;
+}
+
+/* Eight bytes as eight numbers. */
+static inline void hybrid_widen(uint32_t *target, uint64_t word)
+{
+    typedef uint64_t longs __attribute__((vector_size(16)));
+    typedef uint16_t halves __attribute__((vector_size(16)));
+    const hybrid_bytes narrow = (hybrid_bytes)(longs){word, 0}, none = {0};
+    const halves nothing = {0}; /* zeros go between the bytes, and then between the pairs */
+    halves wide = (halves)__builtin_shufflevector(narrow, none, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20,
+                                                  5, 21, 6, 22, 7, 23);
+    halves first = __builtin_shufflevector(wide, nothing, 0, 8, 1, 9, 2, 10, 3, 11);
+    halves second = __builtin_shufflevector(wide, nothing, 4, 12, 5, 13, 6, 14, 7, 15);
+    memcpy(target, &first, sizeof first);
+    memcpy(target + 4, &second, sizeof second);
 }
 
 static void hybrid_unpack_levels(struct fm_slice groups, unsigned width, uint8_t *target,
@@ -371,23 +384,49 @@ static void hybrid_unpack_levels(struct fm_slice groups, unsigned width, uint8_t
 uint32_t pq_levels_count(const uint8_t *levels, uint32_t count, uint8_t wanted, uint8_t level_max,
                          bool *ret_too_high)
 {
-    /* A byte b < 128 is not zero exactly if b + 127 has its top bit. */
-    const uint64_t tops = 127 * HYBRID_ONES, gap = (127u - level_max) * HYBRID_ONES;
-    uint32_t others = 0, i = 0;
-    uint64_t over = 0;
-    for (; count - i >= 8; i += 8) {
-        uint64_t word = fm_load_le64(levels + i);
-        uint64_t differs = ((word ^ wanted * HYBRID_ONES) + tops) >> 7 & HYBRID_ONES;
-        others += (uint32_t)(differs * HYBRID_ONES >> 56);
-        over |= word + gap;
+    uint32_t found = 0, i = 0;
+    hybrid_bytes over = {0};
+    while (count - i >= sizeof over) {
+        /* A byte counts up to 255. */
+        uint32_t rounds = FM_MIN((count - i) / (uint32_t)sizeof over, 255u);
+        hybrid_bytes equal = {0}, bytes;
+        for (; rounds; rounds--, i += (uint32_t)sizeof bytes) {
+            memcpy(&bytes, levels + i, sizeof bytes);
+            equal -= (hybrid_bytes)(bytes == wanted);
+            over |= (hybrid_bytes)(bytes > level_max);
+        }
+        for (unsigned lane = 0; lane < sizeof equal; lane++)
+            found += equal[lane];
     }
-    bool too_high = over & 128 * HYBRID_ONES;
+    bool too_high = false;
+    for (unsigned lane = 0; lane < sizeof over; lane++)
+        too_high |= over[lane] != 0;
     for (; i < count; i++) {
-        others += levels[i] != wanted;
-        too_high = too_high || levels[i] > level_max;
+        found += levels[i] == wanted;
+        too_high |= levels[i] > level_max;
     }
     *ret_too_high = too_high;
-    return count - others;
+    return found;
+}
+
+/* Most runs are short: two bytes, and what fits into two stores.  Takes what is of that kind, and
+ * says how many values it was. */
+static uint32_t hybrid_short_runs(struct fm_slice *input, unsigned width, uint8_t *target,
+                                  uint32_t count)
+{
+    const uint8_t *ptr = input->ptr, *end = input->ptr + input->len;
+    uint32_t done = 0;
+    while (count - done >= 16 && end - ptr >= 2) {
+        uint32_t head = ptr[0], value = ptr[1];
+        if ((head & 1) | (head - 2 > 30) | (value >> width))
+            break;
+        fm_store_le64(target + done, value * HYBRID_ONES);
+        fm_store_le64(target + done + 8, value * HYBRID_ONES);
+        done += head >> 1;
+        ptr += 2;
+    }
+    *input = fm_slice(ptr, (size_t)(end - ptr));
+    return done;
 }
 
 int pq_hybrid_levels(struct fm_slice input, unsigned width, uint8_t *target, uint32_t count)
@@ -395,16 +434,10 @@ int pq_hybrid_levels(struct fm_slice input, unsigned width, uint8_t *target, uin
     FM_ASSERT(width <= 8);
     for (uint32_t done = 0; done < count;) {
         struct hybrid_run run;
-        /* Most runs are short: two bytes, and what fits into two stores. */
-        if (width && count - done >= 16 && input.len >= 2 && input.ptr[0] <= 32 &&
-            !(input.ptr[0] & 1) && input.ptr[0] && !(input.ptr[1] >> width)) {
-            uint64_t word = input.ptr[1] * HYBRID_ONES;
-            fm_store_le64(target + done, word);
-            fm_store_le64(target + done + 8, word);
-            done += input.ptr[0] >> 1;
-            input = fm_slice(input.ptr + 2, input.len - 2);
-            continue;
-        }
+        if (width && input.len)
+            done += hybrid_short_runs(&input, width, target + done, count - done);
+        if (done == count)
+            break;
         int rc = hybrid_next(&input, width, count - done, &run);
         if (rc < 0)
             return rc;
@@ -417,31 +450,85 @@ int pq_hybrid_levels(struct fm_slice input, unsigned width, uint8_t *target, uin
     return input.len ? FM_EMALFORMED : FM_OK;
 }
 
-/* Whole bytes, as most indexes are written; width is a constant where this is inlined. */
-static inline uint32_t hybrid_unpack_bytes(struct fm_slice groups, unsigned width, uint32_t *target,
-                                           uint32_t count)
+/* Groups of eight, as many as can be read without a look at the end; width, of 1 to 24, is a
+ * constant where this is inlined. */
+static inline __attribute__((always_inline)) uint32_t
+hybrid_unpack_groups(struct fm_slice groups, unsigned width, uint32_t *target, uint32_t count)
 {
-    uint32_t i = 0, step = width / 8;
-    uint32_t mask = (uint32_t)((UINT64_C(1) << width) - 1);
-    size_t fit = groups.len >= 4 ? (groups.len - 4) / step + 1 : 0;
-    for (uint32_t whole = (uint32_t)FM_MIN((size_t)count, fit); i < whole; i++)
-        target[i] = fm_load_le32(groups.ptr + (size_t)i * step) & mask;
+    const uint8_t *ptr = groups.ptr, *end = groups.ptr + groups.len;
+    uint32_t i = 0, mask = (UINT32_C(1) << width) - 1;
+    for (; count - i >= 8 && (size_t)(end - ptr) >= width + 8; i += 8, ptr += width) {
+        if (width <= 8 && HYBRID_LITTLE) {
+            hybrid_widen(target + i, hybrid_spread(fm_load_le64(ptr), width));
+        } else if (width == 16 && HYBRID_LITTLE) {
+            for (unsigned j = 0; j < 8; j += 2) {
+                uint64_t halves = fm_load_le32(ptr + j * 2);
+                halves = (halves & 0xffff) | (halves & 0xffff0000) << 16;
+                memcpy(target + i + j, &halves, sizeof halves);
+            }
+        } else {
+            for (unsigned j = 0; j < 8; j++)
+                target[i + j] = fm_load_le32(ptr + j * width / 8) >> j * width % 8 & mask;
+        }
+    }
     return i;
+}
+
+static uint32_t hybrid_unpack_whole(struct fm_slice groups, unsigned width, uint32_t *target,
+                                    uint32_t count)
+{
+#define HYBRID_WIDTH(n)                                                                            \
+    case n:                                                                                        \
+        return hybrid_unpack_groups(groups, n, target, count);
+    switch (width) {
+        HYBRID_WIDTH(1)
+        HYBRID_WIDTH(2)
+        HYBRID_WIDTH(3)
+        HYBRID_WIDTH(4)
+        HYBRID_WIDTH(5)
+        HYBRID_WIDTH(6)
+        HYBRID_WIDTH(7)
+        HYBRID_WIDTH(9)
+        HYBRID_WIDTH(10)
+        HYBRID_WIDTH(11)
+        HYBRID_WIDTH(12)
+        HYBRID_WIDTH(13)
+        HYBRID_WIDTH(14)
+        HYBRID_WIDTH(15)
+        HYBRID_WIDTH(17)
+        HYBRID_WIDTH(18)
+        HYBRID_WIDTH(19)
+        HYBRID_WIDTH(20)
+        HYBRID_WIDTH(8)
+        HYBRID_WIDTH(16)
+        HYBRID_WIDTH(24)
+    default:
+        return 0;
+    }
+#undef HYBRID_WIDTH
 }
 
 static void hybrid_unpack_indexes(struct fm_slice groups, unsigned width, uint32_t *target,
                                   uint32_t count)
 {
     uint64_t mask = (UINT64_C(1) << width) - 1;
-    uint32_t i = width == 8    ? hybrid_unpack_bytes(groups, 8, target, count)
-                 : width == 16 ? hybrid_unpack_bytes(groups, 16, target, count)
-                 : width == 24 ? hybrid_unpack_bytes(groups, 24, target, count)
-                               : 0;
+    uint32_t i = hybrid_unpack_whole(groups, width, target, count);
     for (; i < count; i++) {
         uint64_t bit = (uint64_t)i * width;
         size_t at = FM_MIN((size_t)(bit >> 3), groups.len);
         target[i] = (uint32_t)(hybrid_load(groups.ptr + at, groups.len - at) >> (bit & 7) & mask);
     }
+}
+
+static void hybrid_fill(uint32_t *target, uint32_t value, uint32_t count)
+{
+    typedef uint32_t lanes __attribute__((vector_size(16)));
+    const lanes four = {value, value, value, value};
+    uint32_t i = 0;
+    for (; count - i >= 4; i += 4)
+        memcpy(target + i, &four, sizeof four);
+    for (; i < count; i++)
+        target[i] = value;
 }
 
 int pq_hybrid_indexes(struct fm_slice input, unsigned width, uint32_t *target, uint32_t count)
@@ -458,9 +545,25 @@ int pq_hybrid_indexes(struct fm_slice input, unsigned width, uint32_t *target, u
         if (run.packed)
             hybrid_unpack_indexes(run.groups, width, target + done, run.count);
         else
-            for (uint32_t i = 0; i < run.count; i++)
-                target[done + i] = run.value;
+            hybrid_fill(target + done, run.value, run.count);
         done += run.count;
     }
     return input.len ? FM_EMALFORMED : FM_OK;
+}
+
+bool pq_indexes_below(const uint32_t *indexes, uint32_t count, uint32_t limit)
+{
+    typedef uint32_t lanes __attribute__((vector_size(16)));
+    if (!limit || limit > UINT32_C(1) << 31)
+        return !count || (limit && pq_index_max(indexes, count) < limit);
+    /* The top bit of an index or of what is left to the last allowed one. */
+    lanes over = {0}, some;
+    uint32_t last = limit - 1, rest = 0, i = 0;
+    for (; count - i >= 4; i += 4) {
+        memcpy(&some, indexes + i, sizeof some);
+        over |= some | (last - some);
+    }
+    for (; i < count; i++)
+        rest |= indexes[i] | (last - indexes[i]);
+    return !((over[0] | over[1] | over[2] | over[3] | rest) >> 31);
 }

@@ -58,6 +58,8 @@ static inline uint32_t pq_index_max(const uint32_t *indexes, uint32_t count)
         most[0] = FM_MAX(most[0], indexes[i]);
     return FM_MAX(FM_MAX(most[0], most[1]), FM_MAX(most[2], most[3]));
 }
+/* Whether all are below limit. */
+bool pq_indexes_below(const uint32_t *indexes, uint32_t count, uint32_t limit);
 
 /* ---- delta.c: DELTA_BINARY_PACKED ---- */
 

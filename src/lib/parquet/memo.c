@@ -38,6 +38,7 @@ struct pq_memo *pq_memo_free(struct pq_memo *memo)
         fm_buf_fini(&memo->levels[i].packed);
         fm_buf_fini(&memo->levels[i].plain);
     }
+    codec_decoder_free(memo->decoder);
     free(memo);
     return NULL;
 }

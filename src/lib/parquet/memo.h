@@ -15,6 +15,7 @@ struct pq_memo_kind {
 };
 
 struct pq_memo {
+    struct codec_decoder *decoder; /* owned; of ZSTD, for columns that share; NULL until needed */
     struct pq_memo_frame {
         struct fm_buf packed, plain;
         uint64_t used; /* 0: never */

@@ -109,8 +109,7 @@ static int values_indexes(struct fm_slice input, uint32_t count, uint32_t dictio
     int rc = pq_hybrid_indexes(fm_slice(input.ptr + 1, input.len - 1), input.ptr[0], target, count);
     if (rc < 0)
         return rc;
-    uint32_t index_max = pq_index_max(target, count);
-    return count && index_max >= dictionary_count ? FM_ECORRUPT : FM_OK;
+    return pq_indexes_below(target, count, dictionary_count) ? FM_OK : FM_ECORRUPT;
 }
 
 static int values_delta(uint8_t type, struct fm_slice input, uint32_t count, void *target)

@@ -50,6 +50,16 @@ int series_compare_init(struct series *series)
     stage->kind = TRACEQL_GROUP;
     stage->expression = series->query->selection ? series->query->selection : everything;
     *end = stage;
+    if (stage->expression->kind != TRACEQL_FIELD)
+        return FM_OK;
+    struct traceql_expression *is_true; /* a field alone is a condition in a filter only */
+    if ((rc = series_alloc(series, sizeof *is_true, &is_true)) < 0)
+        return rc;
+    is_true->kind = TRACEQL_BINARY;
+    is_true->op = TRACEQL_EQ;
+    is_true->left = stage->expression;
+    is_true->right = everything;
+    stage->expression = is_true;
     return FM_OK;
 }
 
@@ -130,6 +140,10 @@ static int compare_columns_init(struct compare_columns *columns, struct series *
         field.intrinsic = compare_intrinsics[i];
         rc = compare_columns_add(columns, &field);
     }
+    /* A resource has a name, if an empty one, also where no column says so. */
+    field = (struct traceql_field){.scope = TRACEQL_RESOURCE, .name = FM_SLICE("service.name")};
+    if (rc == FM_OK)
+        rc = compare_columns_add(columns, &field);
     for (size_t i = 0; rc == FM_OK && i < FM_COUNT(compare_scopes); i++) {
         columns->scope = compare_scopes[i];
         rc = frame_names(source, columns->scope, compare_columns_on_name, columns, why);

@@ -54,13 +54,20 @@ int series_survivors(struct series *series, struct eval_run *run, const struct f
         return rc;
     if (starts->shape != FRAME_INTEGERS)
         return FM_OK;
+    uint64_t first_ns = series->limits.start_ns, width_ns = series->limits.end_ns - first_ns;
+    uint64_t step_at = 0, step_ns = 0; /* of the span before: most are in the same */
+    uint32_t step = 0;
     for (uint32_t i = 0; i < span_count; i++) {
         uint64_t start_ns = (uint64_t)starts->integers[i];
-        bool inside = start_ns >= series->limits.start_ns && start_ns <= series->limits.end_ns;
-        if (!mask[i] || !inside)
-            continue;
+        bool inside = mask[i] & (start_ns - first_ns <= width_ns);
+        if (inside && start_ns - step_at >= step_ns) {
+            step = series_step_of(series, start_ns);
+            step_ns = series->step_count == 1 ? 0 : series->step_ns;
+            step_at = series->start_ns + 1 + step * step_ns;
+        }
         scratch->spans[count] = i;
-        scratch->steps[count++] = series_step_of(series, start_ns);
+        scratch->steps[count] = step;
+        count += inside;
     }
     scratch->count = count;
     return FM_OK;
@@ -473,9 +480,14 @@ static void series_count(struct series *series)
     const struct series_scratch *scratch = &series->scratch;
     const struct series_group *groups = series->groups;
 
-    for (uint32_t i = 0; i < scratch->count; i++) {
-        if (FM_LIKELY(scratch->groups[i] != SERIES_DROPPED))
-            groups[scratch->groups[i]].values[scratch->steps[i]] += 1;
+    for (uint32_t i = 0, next; i < scratch->count; i = next) {
+        uint32_t group = scratch->groups[i], step = scratch->steps[i];
+        next = i + 1; /* spans of a resource stand together and are of one time */
+        while (next < scratch->count && scratch->groups[next] == group &&
+               scratch->steps[next] == step)
+            next++;
+        if (FM_LIKELY(group != SERIES_DROPPED))
+            groups[group].values[step] += next - i;
     }
 }
 

@@ -124,6 +124,68 @@ static void both_values(struct both *both)
     }
 }
 
+/* ---- the gate ---- */
+
+struct gate {
+    struct frame_gate base;
+    uint32_t field, asked, unlisted;
+    int answer;
+    struct lines texts;
+};
+
+static int gate_enter(struct frame_gate *base, struct frame_source *source, struct fm_why *why)
+{
+    struct gate *gate = FM_CONTAINER(base, struct gate, base);
+    int rc = frame_ahead(source, gate->field, add_value, &gate->texts, why);
+    assert_true(rc == FM_OK || rc == FM_NONE);
+    gate->asked++;
+    gate->unlisted += rc == FM_NONE;
+    return gate->answer;
+}
+
+static int add_text(void *self, const struct traceql_value *value)
+{
+    return value->type == TRACEQL_STRING ? add_value(self, value) : FM_OK;
+}
+
+static void gate_read(const struct gate *gate, struct frame_source *source, uint64_t *ret_spans)
+{
+    struct fm_why why = {{0}};
+    struct frame frame;
+    int rc;
+    source->gate = (struct frame_gate *)&gate->base;
+    while ((rc = frame_next(source, &frame, &why)) == FM_OK)
+        continue;
+    assert_int_equal(rc, FM_END);
+    source->gate = NULL;
+    *ret_spans = source->stats.inspected_spans;
+}
+
+/* What is listed ahead of the rows has every text in them; a closed gate leaves them out. */
+static void both_gate(struct both *both)
+{
+    for (uint32_t i = 0; i < both->fields->count; i++) {
+        FM_AUTO(frame_source) open = both_source(both, true);
+        FM_AUTO(frame_source) closed = both_source(both, true);
+        struct gate gate = {.base.enter = gate_enter, .field = i, .answer = FM_OK};
+        struct lines texts = {0};
+        struct fm_why why = {{0}};
+        uint64_t spans;
+        gate_read(&gate, open, &spans);
+        assert_int_equal(spans, both->span_count);
+        assert_true(gate.asked > 0);
+        lines_unique(&gate.texts);
+        assert_ok(frame_values(open, i, add_text, &texts, &why));
+        for (size_t j = 0; j < texts.count && !gate.unlisted; j++)
+            lines_assert_has(&gate.texts, texts.texts[j]);
+        gate.answer = FM_NONE;
+        gate_read(&gate, closed, &spans);
+        assert_int_equal(spans, 0);
+        lines_fini(&gate.texts);
+        lines_fini(&texts);
+    }
+}
+
 static void both_compare(struct both *both, uint64_t seed)
 {
     FM_AUTO(frame_source) of_block = both_source(both, true);
@@ -158,6 +220,7 @@ static void compare_files(struct block_files *files, bool is_golden)
     both_compare(&both, 7);
     both_names(&both);
     both_values(&both);
+    both_gate(&both);
     assert_true(both.is_exact || !is_golden);
     both_close(&both);
 }
