@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Any bytes as spans of frame_rows: refused, or frames that keep their contract. */
-#include "fermata/frame.h"
+/* Any bytes as spans of frame_rows: refused, or frames that keep their contract and can be asked
+ * anything. */
+#include "fermata/ask.h"
+#include "fermata/units.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -58,6 +60,66 @@ static void fuzz_frame(struct frame_source *source, const struct frame *frame)
     }
 }
 
+static const struct {
+    enum ask_kind kind;
+    const char *text;
+} fuzz_questions[] = {
+    {ASK_SEARCH,
+     "{ .a > 1 || event.a = 1 && link.a != nil } | select(.a, event:name, link:spanID)"},
+    {ASK_SEARCH, "{ } >> { span.a =~ `.*` } | by(.a) | count() > 0 | coalesce()"},
+    {ASK_SEARCH, "{ nestedSetParent < 0 } &>> { } | avg(duration) >= 0"},
+    {ASK_SEARCH, "{ span.a + .b * 2 > 1 || resource.a && !.c } | by(name)"},
+    {ASK_SEARCH, "({ } !~ { duration > traceDuration }) || ({ } | max(span.a) > 1)"},
+    {ASK_METRICS, "{ } | rate() by (.a, name)"},
+    {ASK_METRICS, "{ } | quantile_over_time(duration, .1, .9) by (resource.service.name)"},
+    {ASK_METRICS, "{ } | sum_over_time(span.a) | topk(2)"},
+    {ASK_METRICS, "{ } | compare({ .a = 1 }, 3)"},
+    {ASK_TAG_NAMES, ""},
+    {ASK_TAG_NAMES, "{ status = error }"},
+    {ASK_TAG_VALUES, "{ kind != server }"},
+};
+
+static void fuzz_render(enum ask_kind kind, const struct ask_found *found)
+{
+    static const struct answer_stats stats = {0};
+    struct fm_buf out;
+    fm_buf_init(&out, FM_MIB(16));
+    for (int format = ANSWER_JSON; format <= ANSWER_PROTOBUF; format++) {
+        if (kind == ASK_SEARCH)
+            answer_search(found->traces, found->count, true, &stats, format, &out);
+        else if (kind == ASK_METRICS)
+            answer_range(found->series, &stats, format, &out);
+        else if (kind == ASK_TAG_NAMES)
+            answer_tags_v2(found->scopes, found->count, &stats, format, &out);
+        else
+            answer_values_v2(found->values, found->count, &stats, format, &out);
+    }
+    fm_buf_fini(&out);
+}
+
+static void fuzz_ask(const struct frame_rows *rows, size_t which)
+{
+    const struct ask_limits limits = {.memory_max = FM_MIB(16)};
+    struct ask_question question = {.field = {.scope = TRACEQL_ANY_SCOPE, .name = FM_SLICE("a")},
+                                    .series = {.step_ns = 3600 * FM_NS_PER_S, .exemplars_max = 9},
+                                    .start_ns = 1795219920 * FM_NS_PER_S,
+                                    .end_ns = (1795219920 + 86400) * FM_NS_PER_S};
+    FM_AUTO(ask) ask = NULL;
+    FM_AUTO(ask_part) part = NULL;
+    struct ask_found found;
+    struct fm_why why = {""};
+    question.kind = fuzz_questions[which].kind;
+    question.text = fm_slice_text(fuzz_questions[which].text);
+    if (question.kind != ASK_METRICS)
+        question.start_ns = question.end_ns = 0;
+    FM_ASSERT(ask_new(&ask, &question, NULL, &why) == FM_OK);
+    FM_ASSERT(ask_part_new(&part, ask, &limits, &why) == FM_OK);
+    int rc = ask_part_add_rows(part, rows, &why);
+    FM_ASSERT(rc == FM_OK || rc == FM_ELIMIT || rc == FM_EMALFORMED);
+    if (rc == FM_OK && ask_part_found(part, &found, &why) == FM_OK)
+        fuzz_render(question.kind, &found);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct frame_request request = {
@@ -76,5 +138,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     FM_ASSERT(frame_rows_source(rows, &request, &source) == FM_OK);
     while (frame_next(source, &frame, NULL) == FM_OK)
         fuzz_frame(source, &frame);
+    for (size_t i = 0; i < 3; i++)
+        fuzz_ask(rows, (size + 5 * i) % FM_COUNT(fuzz_questions));
     return 0;
 }

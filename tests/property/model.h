@@ -70,6 +70,15 @@ void model_print(const struct model *model, struct fm_buf *out);
 
 /* ---- query_gen.c ---- */
 
+/* How it is asked. */
+struct model_question {
+    uint64_t start_ns, end_ns; /* 0, 0: no window */
+    uint64_t step_ns;
+    bool instant;
+    uint32_t limit, spss, exemplars;
+};
+void question_random(uint64_t *state, bool is_metrics, struct model_question *ret_question);
+
 void query_random(uint64_t *state, struct fm_buf *text);
 
 /* ---- oracle.c ---- */
@@ -78,13 +87,31 @@ void query_random(uint64_t *state, struct fm_buf *text);
  * and the like. */
 FM_MUST int oracle_search(const struct model *model, const struct traceql_query *query,
                           struct fm_buf *out);
-/* The series of a metrics query, as text: a line each, sorted. */
+/* What an answer tells: the newest traces in their order, a line each; found.c. */
+FM_MUST int oracle_found(const struct model *model, const struct traceql_query *query,
+                         const struct model_question *question, struct fm_buf *out);
+/* The series of a metrics query, as text: a line each, sorted; metrics.c. */
 FM_MUST int oracle_metrics(const struct model *model, const struct traceql_query *query,
-                           uint64_t start_ns, uint64_t end_ns, uint64_t step_ns,
-                           struct fm_buf *out);
+                           const struct model_question *question, struct fm_buf *out);
+FM_MUST int oracle_comparison(const struct model *model, const struct traceql_query *query,
+                              const struct model_question *question, struct fm_buf *out);
 /* Spans that come through the pipeline. */
 FM_MUST int oracle_survivors(const struct model *model, const struct traceql_query *query,
                              uint64_t *ret_mask);
+/* Of compare(): those that come through, and those of them that are selected. */
+FM_MUST int oracle_selected(const struct model *model, const struct traceql_query *query,
+                            uint64_t *ret_mask, uint64_t *ret_selected);
+/* The sets of one trace that come through, at most MODEL_SPANS. */
+struct oracle_set {
+    uint64_t mask;
+    char labels[400];
+};
+FM_MUST int oracle_sets_of(const struct model *model, const struct traceql_query *query,
+                           uint32_t trace, struct oracle_set *sets, uint32_t *ret_count);
+/* Its stretch of time, and its root or NULL. */
+void oracle_facts(const struct model *model, uint32_t trace, uint64_t *ret_start, uint64_t *ret_end,
+                  const struct model_span **ret_root);
+struct traceql_value oracle_root(const struct model *model, uint32_t trace, bool service);
 /* Of a span; of events and links the first. */
 struct traceql_value oracle_value(const struct model *model, uint32_t span,
                                   const struct traceql_field *field);

@@ -153,8 +153,8 @@ static struct traceql_value oracle_of_resource(const struct model_list *list, st
     return absent ? oracle_text("") : value;
 }
 
-static void oracle_facts(const struct model *model, uint32_t trace, uint64_t *ret_start,
-                         uint64_t *ret_end, const struct model_span **ret_root)
+void oracle_facts(const struct model *model, uint32_t trace, uint64_t *ret_start, uint64_t *ret_end,
+                  const struct model_span **ret_root)
 {
     uint64_t start = UINT64_MAX, end = 0;
     *ret_root = NULL;
@@ -171,7 +171,7 @@ static void oracle_facts(const struct model *model, uint32_t trace, uint64_t *re
     *ret_end = end;
 }
 
-static struct traceql_value oracle_root(const struct model *model, uint32_t trace, bool service)
+struct traceql_value oracle_root(const struct model *model, uint32_t trace, bool service)
 {
     const struct model_span *root;
     uint64_t start, end;
@@ -183,6 +183,49 @@ static struct traceql_value oracle_root(const struct model *model, uint32_t trac
     struct traceql_value name =
         oracle_find(&model->resources[root->resource], FM_SLICE("service.name"));
     return name.type == TRACEQL_STRING ? name : oracle_text("");
+}
+
+static int64_t oracle_children(const struct model *model, uint32_t span)
+{
+    int64_t count = 0;
+    for (uint32_t i = 0; i < model->span_count; i++)
+        count += oracle_same_trace(model, i, span) && oracle_parent(model, i) == span;
+    return count;
+}
+
+static int64_t oracle_below(const struct model *model, uint32_t span)
+{
+    int64_t count = 0;
+    for (uint32_t i = 0; i < model->span_count; i++)
+        count += oracle_same_trace(model, i, span) && oracle_is_above(model, span, i);
+    return count;
+}
+
+/* Texts that live until some more were asked for. */
+static struct traceql_value oracle_hex(const uint8_t *bytes, size_t len, bool trims)
+{
+    static char texts[64][33];
+    static uint32_t next;
+    char *text = texts[next++ % 64];
+    fm_hex_encode(text, fm_slice(bytes, len));
+    text[2 * len] = 0;
+    while (trims && text[0] == '0' && text[1])
+        text++;
+    return oracle_text(text);
+}
+
+static struct traceql_value oracle_id(uint8_t low)
+{
+    uint8_t id[8] = {0};
+    id[7] = low;
+    return oracle_hex(id, 8, false);
+}
+
+static struct traceql_value oracle_trace_id(uint32_t trace)
+{
+    uint8_t id[16];
+    model_trace_id(trace, id);
+    return oracle_hex(id, 16, true);
 }
 
 static struct traceql_value oracle_attribute(const struct oracle_place *place,
@@ -251,6 +294,25 @@ static struct traceql_value oracle_field(const struct oracle_place *place,
         return oracle_text(model->scopes[span->scope].name);
     case TRACEQL_SCOPE_VERSION:
         return oracle_text(model->scopes[span->scope].version);
+    case TRACEQL_SPAN_ID:
+        return oracle_id(span->id);
+    case TRACEQL_PARENT_ID:
+        return oracle_id(span->parent);
+    case TRACEQL_LINK_SPAN_ID:
+        return place->link == NO_EVENT ? oracle_nil : oracle_id(span->links[place->link].span);
+    case TRACEQL_TRACE_ID:
+        return oracle_trace_id(span->trace);
+    case TRACEQL_LINK_TRACE_ID:
+        return place->link == NO_EVENT ? oracle_nil
+                                       : oracle_trace_id(span->links[place->link].trace);
+    case TRACEQL_CHILD_COUNT:
+        return oracle_number(TRACEQL_INT, oracle_children(model, place->span));
+    case TRACEQL_NESTED_LEFT: /* only asked whether it is above 0, and how far the right one is */
+        return oracle_number(TRACEQL_INT, oracle_is_connected(model, place->span));
+    case TRACEQL_NESTED_RIGHT:
+        return oracle_number(TRACEQL_INT, oracle_is_connected(model, place->span)
+                                              ? 2 + 2 * oracle_below(model, place->span)
+                                              : 0);
     case TRACEQL_NESTED_PARENT: /* only asked whether it is below 0 */
         return oracle_number(TRACEQL_INT, !oracle_is_connected(model, place->span) ? 0
                                           : span->parent                           ? 1
@@ -428,6 +490,14 @@ static struct traceql_value oracle_connect(enum traceql_op op, const struct trac
     return known_a && known_b ? oracle_flag(!decides) : oracle_nil;
 }
 
+/* Its leading zeros do not count. */
+static bool oracle_is_trace_id(const struct traceql_expression *expression)
+{
+    return expression->kind == TRACEQL_FIELD &&
+           (expression->field.intrinsic == TRACEQL_TRACE_ID ||
+            expression->field.intrinsic == TRACEQL_LINK_TRACE_ID);
+}
+
 /* each: every comparison finds an event of its own. */
 static struct traceql_value oracle_evaluate(struct oracle *oracle, struct oracle_place place,
                                             const struct traceql_expression *expression, bool each)
@@ -464,6 +534,9 @@ static struct traceql_value oracle_evaluate(struct oracle *oracle, struct oracle
         right = oracle_truth(&right);
         return oracle_connect(expression->op, &left, &right);
     }
+    if (oracle_is_trace_id(expression->left) && right.type == TRACEQL_STRING)
+        while (right.text.len > 1 && right.text.ptr[0] == '0')
+            right.text = fm_slice(right.text.ptr + 1, right.text.len - 1);
     if (expression->op <= TRACEQL_POW)
         return oracle_arithmetic(oracle, expression->op, &left, &right);
     return oracle_compare(expression->op, &left, &right);
@@ -490,10 +563,6 @@ static uint64_t oracle_filter(struct oracle *oracle, const struct traceql_expres
 
 /* ---- pipelines ---- */
 
-struct oracle_set {
-    uint64_t mask;
-    char labels[400];
-};
 struct oracle_sets {
     struct oracle_set items[MODEL_SPANS];
     uint32_t count;
@@ -503,7 +572,7 @@ static void oracle_pipeline(struct oracle *oracle, const struct traceql_stage *s
                             struct oracle_sets *sets);
 
 static uint64_t oracle_operand(struct oracle *oracle, const struct traceql_stage *stage,
-                               uint64_t mask)
+                               uint64_t mask, uint32_t *ret_sets)
 {
     struct oracle_sets *sets = calloc(1, sizeof *sets);
     uint64_t all = 0;
@@ -514,8 +583,7 @@ static uint64_t oracle_operand(struct oracle *oracle, const struct traceql_stage
     oracle_pipeline(oracle, &alone, sets);
     for (uint32_t i = 0; i < sets->count; i++)
         all |= sets->items[i].mask;
-    if (sets->count > 1)
-        oracle->rc = FM_EMALFORMED;
+    *ret_sets = sets->count;
     free(sets);
     return all;
 }
@@ -523,13 +591,16 @@ static uint64_t oracle_operand(struct oracle *oracle, const struct traceql_stage
 static uint64_t oracle_operation(struct oracle *oracle, const struct traceql_stage *stage,
                                  uint64_t mask)
 {
-    uint64_t a = oracle_operand(oracle, stage->left, mask);
-    uint64_t b = oracle_operand(oracle, stage->right, mask);
+    uint32_t a_sets, b_sets;
+    uint64_t a = oracle_operand(oracle, stage->left, mask, &a_sets);
+    uint64_t b = oracle_operand(oracle, stage->right, mask, &b_sets);
     uint64_t found = 0, partners = 0;
     if (stage->op == TRACEQL_AND)
         return a && b ? a | b : 0;
     if (stage->op == TRACEQL_OR)
         return a | b;
+    if (a && b && (a_sets > 1 || b_sets > 1)) /* what is one set's relation to many? */
+        oracle->rc = FM_EMALFORMED;
     for (uint32_t j = 0; j < oracle->model->span_count; j++)
         for (uint32_t i = 0; i < oracle->model->span_count; i++)
             if ((a >> i & 1) && (b >> j & 1) && oracle_relates(oracle->model, stage->op, i, j)) {
@@ -569,6 +640,10 @@ static struct traceql_value oracle_of_span(struct oracle *oracle, uint32_t span,
                                            const struct traceql_expression *expression)
 {
     struct oracle_place place = {oracle->model, span, NO_EVENT, NO_EVENT};
+    bool is_condition = (expression->kind == TRACEQL_BINARY && expression->op > TRACEQL_POW) ||
+                        (expression->kind == TRACEQL_UNARY && expression->op != TRACEQL_NEGATE);
+    if (is_condition)
+        return oracle_flag(oracle_filter(oracle, expression, UINT64_C(1) << span) != 0);
     if (oracle->model->spans[span].event_count)
         place.event = 0;
     if (oracle->model->spans[span].link_count)
@@ -733,6 +808,31 @@ int oracle_survivors(const struct model *model, const struct traceql_query *quer
     return oracle.rc;
 }
 
+int oracle_sets_of(const struct model *model, const struct traceql_query *query, uint32_t trace,
+                   struct oracle_set *sets, uint32_t *ret_count)
+{
+    struct oracle_sets *all = calloc(1, sizeof *all);
+    struct oracle oracle = {.model = model};
+    oracle_trace(&oracle, query, trace, all);
+    memcpy(sets, all->items, all->count * sizeof *sets);
+    *ret_count = all->count;
+    free(all);
+    return oracle.rc;
+}
+
+int oracle_selected(const struct model *model, const struct traceql_query *query,
+                    uint64_t *ret_mask, uint64_t *ret_selected)
+{
+    int rc = oracle_survivors(model, query, ret_mask);
+    uint64_t from = (uint64_t)query->compare_start_ns, to = (uint64_t)query->compare_end_ns;
+    struct oracle oracle = {.model = model};
+    *ret_selected = oracle_filter(&oracle, query->selection, *ret_mask);
+    for (uint32_t i = 0; i < model->span_count && from && to; i++)
+        if (model->spans[i].start_ns <= from || model->spans[i].start_ns > to)
+            *ret_selected &= ~(UINT64_C(1) << i);
+    return rc < 0 ? rc : oracle.rc;
+}
+
 struct traceql_value oracle_value(const struct model *model, uint32_t span,
                                   const struct traceql_field *field)
 {
@@ -777,7 +877,7 @@ static int oracle_compare_lines(const void *a, const void *b)
 
 void oracle_sort_lines(struct fm_buf *text)
 {
-    char *lines[MODEL_SPANS * 4], *copy = calloc(text->len + 1, 1);
+    char *lines[MODEL_SPANS * 16], *copy = calloc(text->len + 1, 1);
     size_t count = 0;
     if (text->len)
         memcpy(copy, text->ptr, text->len);

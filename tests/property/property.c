@@ -19,12 +19,13 @@ struct property {
 };
 
 /* Whether a side differs from the oracle; report: NULL, or where the difference is told. */
-static bool property_differs(const struct model *model, uint64_t seed,
+static bool property_differs(const struct model *model, uint64_t seed, uint64_t query_seed,
                              const struct traceql_query *query, struct property *counts,
                              struct fm_buf *report)
 {
     struct sides *sides = sides_new(model, seed);
-    bool differs = sides_differ(sides, query, &counts->survivors, &counts->errors, report);
+    bool differs =
+        sides_differ(sides, query, query_seed, &counts->survivors, &counts->errors, report);
     sides = sides_free(sides);
     return differs;
 }
@@ -45,7 +46,8 @@ static void property_report(const struct model *failing, uint64_t seed, uint64_t
     for (uint32_t i = 0; i < model.span_count;) {
         smaller = model;
         property_drop(&smaller, i);
-        if (smaller.span_count && property_differs(&smaller, seed, query, &counts, NULL))
+        if (smaller.span_count &&
+            property_differs(&smaller, seed, query_seed, query, &counts, NULL))
             model = smaller;
         else
             i++;
@@ -55,7 +57,7 @@ static void property_report(const struct model *failing, uint64_t seed, uint64_t
                   (unsigned long long)seed, (unsigned long long)query_seed, (int)text.len,
                   text.ptr);
     model_print(&model, &report);
-    (void)property_differs(&model, seed, query, &counts, &report);
+    (void)property_differs(&model, seed, query_seed, query, &counts, &report);
     (void)fwrite(report.ptr, 1, report.len, stderr);
     fm_buf_fini(&report);
 }
@@ -79,7 +81,7 @@ static bool property_query(const struct model *model, struct sides *sides, uint6
         differs = true;
     } else if (traceql_check(query, &why) == FM_OK) {
         counts->pairs++;
-        differs = sides_differ(sides, query, &counts->survivors, &counts->errors, NULL);
+        differs = sides_differ(sides, query, query_seed, &counts->survivors, &counts->errors, NULL);
         if (differs)
             property_report(model, seed, query_seed, fm_buf_slice(&text), query);
     }

@@ -5,20 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "fermata/block_frames.h"
 #include "fermata/bytes.h"
 #include "fermata/series.h"
-
-struct sides {
-    const struct model *model;
-    struct frame_rows *whole, *left, *right, *joined; /* owned */
-    struct fm_buf data;                               /* a block of all spans */
-    struct fm_slice bytes;                            /* data, for the source */
-    struct block *block;                              /* owned */
-    struct block_meta meta;
-    struct trace_id shared[MODEL_TRACES]; /* in both halves; sorted */
-    uint32_t shared_count;
-};
 
 static bool sides_is_shared(void *self, const struct trace_id *id)
 {
@@ -48,7 +36,7 @@ static struct frame_rows *sides_rows(struct sides *sides, uint64_t first, uint64
     return rows;
 }
 
-static void sides_block(struct sides *sides)
+static void sides_block(const struct sides *sides, uint64_t mask, struct side_block *side)
 {
     FM_AUTO(block_builder) builder = NULL;
     struct block_options options = block_options_default;
@@ -56,18 +44,17 @@ static void sides_block(struct sides *sides)
     struct fm_buf otlp, blooms;
     fm_buf_init(&otlp, FM_MIB(1));
     fm_buf_init(&blooms, FM_MIB(8));
-    fm_buf_init(&sides->data, FM_MIB(8));
+    fm_buf_init(&side->data, FM_MIB(8));
     options.page_span_target = 8;
     options.row_group_span_max = 24;
     options.codec_level = 1;
-    model_put_otlp(sides->model, UINT64_MAX, &otlp);
+    model_put_otlp(sides->model, mask, &otlp);
     FM_ASSERT(block_builder_new(&builder, &options) == FM_OK);
     FM_ASSERT(block_builder_add(builder, fm_buf_slice(&otlp), NULL) == FM_OK);
-    FM_ASSERT(block_builder_finish(builder, fm_sink_buf(&sides->data), &blooms, &sides->meta,
-                                   &census, NULL) == FM_OK);
-    sides->bytes = fm_buf_slice(&sides->data);
-    FM_ASSERT(block_open(&sides->block, fm_source_memory(&sides->bytes), &sides->meta, NULL) ==
-              FM_OK);
+    FM_ASSERT(block_builder_finish(builder, fm_sink_buf(&side->data), &blooms, &side->meta, &census,
+                                   NULL) == FM_OK);
+    side->bytes = fm_buf_slice(&side->data);
+    FM_ASSERT(block_open(&side->block, fm_source_memory(&side->bytes), &side->meta, NULL) == FM_OK);
     fm_buf_fini(&otlp);
     fm_buf_fini(&blooms);
 }
@@ -94,7 +81,9 @@ struct sides *sides_new(const struct model *model, uint64_t seed)
         if (in_left[t] && in_right[t])
             model_trace_id(t, sides->shared[sides->shared_count++].bytes);
     qsort(sides->shared, sides->shared_count, sizeof sides->shared[0], sides_compare_id);
-    sides_block(sides);
+    sides_block(sides, UINT64_MAX, &sides->all_block);
+    if (~left & (model->span_count < 64 ? (UINT64_C(1) << model->span_count) - 1 : UINT64_MAX))
+        sides_block(sides, ~left, &sides->right_block);
     sides->whole = sides_rows(sides, UINT64_MAX, 0, false);
     sides->left = sides_rows(sides, left, 0, false);
     sides->right = sides_rows(sides, ~left, 0, false);
@@ -102,12 +91,20 @@ struct sides *sides_new(const struct model *model, uint64_t seed)
     return sides;
 }
 
+static void side_block_end(struct side_block *side)
+{
+    if (side->block) {
+        block_free(side->block);
+        fm_buf_fini(&side->data);
+    }
+}
+
 struct sides *sides_free(struct sides *sides)
 {
     if (!sides)
         return NULL;
-    block_free(sides->block);
-    fm_buf_fini(&sides->data);
+    side_block_end(&sides->all_block);
+    side_block_end(&sides->right_block);
     frame_rows_free(sides->whole);
     frame_rows_free(sides->left);
     frame_rows_free(sides->right);
@@ -118,7 +115,7 @@ struct sides *sides_free(struct sides *sides)
 
 /* ---- what eval says, as the oracle's text ---- */
 
-static uint32_t sides_trace(const struct sides *sides, const struct trace_id *id)
+uint32_t sides_trace(const struct sides *sides, const struct trace_id *id)
 {
     for (uint32_t t = 0; t < sides->model->trace_count; t++) {
         struct trace_id each;
@@ -181,7 +178,7 @@ static int sides_source(const struct sides *sides, const struct frame_rows *rows
                         struct fm_why *why)
 {
     return rows ? frame_rows_source(rows, request, ret_source)
-                : block_frames_new(sides->block, request, FM_MIB(64), ret_source, why);
+                : block_frames_new(sides->all_block.block, request, FM_MIB(64), ret_source, why);
 }
 
 static int sides_run(struct sides *sides, struct eval_plan *plan, const struct frame_rows *rows,
@@ -227,10 +224,6 @@ static bool sides_compare(const char *name, int rc, struct fm_buf *said, int ora
 
 /* ---- metrics ---- */
 
-#define SIDES_START (MODEL_BASE + 3 * MODEL_SECOND)
-#define SIDES_END   (MODEL_BASE + 97 * MODEL_SECOND)
-#define SIDES_STEP  (20 * MODEL_SECOND)
-
 struct sides_part {
     const struct sides *sides;
     const struct frame_rows *rows;
@@ -244,11 +237,16 @@ static int sides_open(void *self, const struct frame_request *request,
 }
 
 static int sides_series(struct sides *sides, const struct traceql_query *query,
-                        const struct frame_rows *rows, bool excludes, struct series **ret_series)
+                        const struct model_question *question, const struct frame_rows *rows,
+                        bool excludes, struct series **ret_series)
 {
     struct sides_part part = {sides, rows};
-    static const struct series_options options = {
-        .start_ns = SIDES_START, .end_ns = SIDES_END, .step_ns = SIDES_STEP, .series_max = 1000};
+    const struct series_options options = {.start_ns = question->start_ns,
+                                           .end_ns = question->end_ns,
+                                           .step_ns = question->step_ns,
+                                           .instant = question->instant,
+                                           .exemplars_max = question->exemplars,
+                                           .series_max = 1000};
     struct eval_limits limits = {.end_ns = UINT64_MAX, .by_span = true, .memory_max = FM_MIB(64)};
     struct frame_stats stats = {0};
     struct fm_why why;
@@ -307,52 +305,85 @@ static void sides_put_line(const struct series_line *line, struct fm_buf *out)
     fm_buf_puts(out, "\n");
 }
 
-static int sides_finish(struct series *series, struct fm_buf *out)
+/* An exemplar is a span that came through, of its trace. */
+static void sides_check_exemplars(const struct sides *sides, const struct traceql_query *query,
+                                  const struct series_result *result, struct fm_buf *out)
+{
+    uint64_t mask = 0;
+    (void)!oracle_survivors(sides->model, query, &mask);
+    for (uint32_t i = 0; i < result->line_count; i++)
+        for (uint32_t e = 0; e < result->lines[i].exemplar_count; e++) {
+            const struct series_exemplar *exemplar = &result->lines[i].exemplars[e];
+            struct traceql_field field = {.intrinsic = TRACEQL_TRACE_ID};
+            bool found = false;
+            for (uint32_t s = 0; s < sides->model->span_count && exemplar->label_count; s++) {
+                struct traceql_value id = oracle_value(sides->model, s, &field);
+                found |=
+                    (mask >> s & 1) && fm_slice_equal(id.text, exemplar->labels[0].value.text) &&
+                    (int64_t)(sides->model->spans[s].start_ns / 1000000) == exemplar->timestamp_ms;
+            }
+            if (!found)
+                fm_buf_printf(out, "wrong exemplar at %lld\n", (long long)exemplar->timestamp_ms);
+        }
+}
+
+static int sides_finish(const struct sides *sides, const struct traceql_query *query,
+                        struct series *series, struct fm_buf *out)
 {
     const struct series_result *result;
     struct fm_why why;
     int rc = series_finish(series, &result, &why);
     for (uint32_t i = 0; rc == FM_OK && i < result->line_count; i++)
         sides_put_line(&result->lines[i], out);
+    if (rc == FM_OK)
+        sides_check_exemplars(sides, query, result, out);
     return rc;
 }
 
-static bool sides_metrics_differ(struct sides *sides, const struct traceql_query *query,
-                                 uint64_t *survivors, uint64_t *errors, struct fm_buf *report)
+/* where: 0 rows, 1 the block, 2 halves. */
+static int sides_metrics(struct sides *sides, const struct traceql_query *query,
+                         const struct model_question *question, int where, struct fm_buf *out)
 {
     struct frame_rows *parts[] = {sides->left, sides->right, sides->joined};
-    struct series *series = NULL, *other = NULL;
+    FM_AUTO(series) series = NULL;
+    if (where < 2) {
+        int rc = sides_series(sides, query, question, where ? NULL : sides->whole, false, &series);
+        return rc ? rc : sides_finish(sides, query, series, out);
+    }
+    for (size_t i = 0; i < FM_COUNT(parts); i++) {
+        FM_AUTO(series) other = NULL;
+        int rc = sides_series(sides, query, question, parts[i], i < 2, &other);
+        if (rc == FM_OK && series)
+            rc = series_merge(series, other);
+        if (rc)
+            return rc;
+        if (!series)
+            series = fm_take(other);
+    }
+    return sides_finish(sides, query, series, out);
+}
+
+static bool sides_metrics_differ(struct sides *sides, const struct traceql_query *query,
+                                 const struct model_question *question, uint64_t *survivors,
+                                 uint64_t *errors, struct fm_buf *report)
+{
+    static const char *const names[] = {"metrics of rows", "metrics of block", "metrics of halves"};
     struct fm_buf wanted, said;
+    bool differs = false, compares = query->metrics == TRACEQL_COMPARE;
     fm_buf_init(&wanted, FM_MIB(1));
     fm_buf_init(&said, FM_MIB(1));
-    int wanted_rc =
-        oracle_metrics(sides->model, query, SIDES_START, SIDES_END, SIDES_STEP, &wanted);
-    int rc = sides_series(sides, query, sides->whole, false, &series);
-    if (rc == FM_OK)
-        rc = sides_finish(series, &said);
-    series = series_free(series);
-    bool differs = sides_compare("metrics of rows", rc, &said, wanted_rc, &wanted, report);
-    if (!differs) {
+    int wanted_rc = compares ? oracle_comparison(sides->model, query, question, &wanted)
+                             : oracle_metrics(sides->model, query, question, &wanted);
+    for (int where = 0; where < 3 && !differs && (where < 2 || wanted_rc == FM_OK); where++) {
         fm_buf_reset(&said);
-        rc = sides_series(sides, query, NULL, false, &series);
-        if (rc == FM_OK)
-            rc = sides_finish(series, &said);
-        series = series_free(series);
-        differs = sides_compare("metrics of block", rc, &said, wanted_rc, &wanted, report);
+        int rc = sides_metrics(sides, query, question, where, &said);
+        differs = sides_compare(names[where], rc, &said, wanted_rc, &wanted, report);
     }
-    if (!differs && rc == FM_OK) {
-        fm_buf_reset(&said);
-        for (size_t i = 0; i < FM_COUNT(parts) && rc == FM_OK; i++) {
-            rc = sides_series(sides, query, parts[i], i < 2, i ? &other : &series);
-            if (i && rc == FM_OK)
-                rc = series_merge(series, other);
-            other = series_free(other);
-        }
-        if (rc == FM_OK)
-            rc = sides_finish(series, &said);
-        series = series_free(series);
-        differs = sides_compare("metrics of halves", rc, &said, wanted_rc, &wanted, report);
-    }
+    if (differs && report)
+        fm_buf_printf(report, "start +%g end +%g step %g instant %d\n",
+                      (double)(question->start_ns - MODEL_BASE) / 1e9,
+                      (double)(question->end_ns - MODEL_BASE) / 1e9,
+                      (double)question->step_ns / 1e9, question->instant);
     for (size_t i = 0; i < wanted.len; i++)
         *survivors += wanted.ptr[i] == '\n';
     *errors += wanted_rc < 0;
@@ -361,8 +392,9 @@ static bool sides_metrics_differ(struct sides *sides, const struct traceql_query
     return differs;
 }
 
-bool sides_differ(struct sides *sides, const struct traceql_query *query, uint64_t *survivors,
-                  uint64_t *errors, struct fm_buf *report)
+/* The sets that come through. */
+static bool sides_sets_differ(struct sides *sides, const struct traceql_query *query,
+                              uint64_t *survivors, uint64_t *errors, struct fm_buf *report)
 {
     static const struct traceql_field wants[] = {{.intrinsic = TRACEQL_SPAN_ID},
                                                  {.intrinsic = TRACEQL_SPAN_KIND}};
@@ -370,8 +402,6 @@ bool sides_differ(struct sides *sides, const struct traceql_query *query, uint64
     struct fm_buf wanted, said;
     struct fm_why why = {""};
     uint32_t index;
-    if (query->metrics != TRACEQL_NO_METRICS)
-        return sides_metrics_differ(sides, query, survivors, errors, report);
     fm_buf_init(&wanted, FM_MIB(1));
     fm_buf_init(&said, FM_MIB(1));
     int wanted_rc = oracle_search(sides->model, query, &wanted);
@@ -405,4 +435,16 @@ bool sides_differ(struct sides *sides, const struct traceql_query *query, uint64
     fm_buf_fini(&wanted);
     fm_buf_fini(&said);
     return differs;
+}
+
+bool sides_differ(struct sides *sides, const struct traceql_query *query, uint64_t seed,
+                  uint64_t *survivors, uint64_t *errors, struct fm_buf *report)
+{
+    struct model_question question;
+    bool is_metrics = query->metrics != TRACEQL_NO_METRICS;
+    question_random(&seed, is_metrics, &question);
+    if (is_metrics)
+        return sides_metrics_differ(sides, query, &question, survivors, errors, report);
+    return sides_sets_differ(sides, query, survivors, errors, report) ||
+           sides_found_differ(sides, query, &question, report);
 }
