@@ -16,6 +16,8 @@ uint64_t linux_watchdog_ns(void); /* from WATCHDOG_USEC for this pid, 0: off */
 
 FM_MUST int linux_machine_id(uint8_t ret_id[16]); /* /etc/machine-id; FM_ENOTFOUND */
 void linux_host_name(char *target, size_t size);
+/* The start of a small file of /proc, /sys or /etc as text; 0 bytes if it cannot be read. */
+size_t linux_read_text(const char *path, char *target, size_t size);
 uint64_t linux_rss_bytes(void);    /* /proc/self/statm */
 uint64_t linux_memory_limit(void); /* cgroup limit or RAM, the smaller */
 uint64_t linux_cpu_ns(void);       /* user + system, this process */

@@ -12,7 +12,4 @@ int linux_fail(struct fm_why *why, int error, const char *verb, const char *path
 void linux_fill_files(struct platform_ops *ops);
 void linux_fill_directories(struct platform_ops *ops);
 
-/* The start of a small file of /proc, /sys or /etc as text; 0 bytes if it cannot be read. */
-size_t linux_read_text(const char *path, char *target, size_t size);
-
 #endif

@@ -160,5 +160,7 @@ void config_check(struct config_loader *loader)
     check_texts(loader);
     check_sizes(loader);
     config_check_listeners(loader);
+    config_check_exporters(loader);
+    config_check_processors(loader);
     check_upload(loader);
 }

@@ -12,12 +12,22 @@
     X("block", "compression", "zstd", "snappy")                                                    \
     X("storage", "on_full", "reject", "drop_oldest")                                               \
     X("upload", "destination", "dir", "s3")                                                        \
+    X("query", "backend", "local", "bucket", "both")                                               \
+    X("exporter.otlp", "protocol", "grpc", "http")                                                 \
+    X("exporter.otlp", "compression", "zstd", "gzip", "none")                                      \
+    X("exporter.otlp", "balance", "failover", "trace_id")                                          \
+    X("exporter.otlp", "start", "now", "oldest")                                                   \
+    X("processor.attributes", "action", "insert", "update", "upsert", "delete", "hash", "rename")  \
+    X("processor.attributes", "on", "span", "resource", "scope", "event", "link")                  \
+    X("processor.attributes", "type", "string", "int", "double", "bool")                           \
+    X("processor.filter", "action", "drop", "keep")                                                \
+    X("processor.redaction", "mode", "mask", "hash", "delete")                                     \
     X(CHOICE_ANY_SECTION, "auth", "default", "none")                                               \
     X(CHOICE_ANY_SECTION, "tls_min_version", "1.2", "1.3")
 
 static const struct {
     const char *section, *key;
-    const char *words[5];
+    const char *words[8];
 } config_choice_rows[] = {
 #define X(section, key, ...) {section, key, {__VA_ARGS__, NULL}},
     CONFIG_CHOICES(X)

@@ -36,7 +36,7 @@ static bool load_split_variable(const char *name, size_t len, char *text, size_t
 static void load_assign(struct config_loader *loader, const struct ini_place *place,
                         struct fm_slice section, struct fm_slice name, struct fm_slice value)
 {
-    const struct config_key *key = config_key_find(section, name);
+    struct config_slot slot;
 
     for (size_t i = 0; i < value.len; i++) {
         if (value.ptr[i] < 0x20 || value.ptr[i] == 0x7f) {
@@ -44,12 +44,12 @@ static void load_assign(struct config_loader *loader, const struct ini_place *pl
             return;
         }
     }
-    if (key)
-        config_set(loader, key, value, place);
-    else if (config_section_exists(section))
-        config_unknown_key(loader, place, section, name);
+    if (!config_section_open(loader, section, place))
+        return;
+    if (config_slot_find(loader, section, name, &slot))
+        config_set(loader, &slot, value, place);
     else
-        config_unknown_section(loader, place, section);
+        config_unknown_key(loader, place, section, name);
 }
 
 void config_read_environment(struct config_loader *loader, const char *const *environment)
@@ -181,8 +181,9 @@ static int load_end(struct config_loader *loader)
     if (!loader->complaints.count && !fm_arena_failed(&loader->config->arena))
         config_check(loader);
     ini_put_rest(&loader->complaints);
-    if (fm_arena_failed(&loader->config->arena))
+    if (fm_arena_failed(&loader->config->arena) || loader->no_memory)
         return FM_ENOMEM;
+    loader->config->named = loader->first ? &loader->first->named : NULL;
     return loader->complaints.count ? FM_ECONFIG : FM_OK;
 }
 

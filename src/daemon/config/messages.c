@@ -139,6 +139,13 @@ const char *ini_guess_answer(const struct ini_guess *guess)
     return guess->begin_count == 1 ? guess->begins : NULL;
 }
 
+/* "processor.filter.x" begins with "processor.filter". */
+static bool message_begins(struct fm_slice section, const char *prefix)
+{
+    size_t len = strlen(prefix);
+    return section.len > len && section.ptr[len] == '.' && memcmp(section.ptr, prefix, len) == 0;
+}
+
 void config_unknown_key(struct config_loader *loader, const struct ini_place *place,
                         struct fm_slice section, struct fm_slice key)
 {
@@ -146,6 +153,12 @@ void config_unknown_key(struct config_loader *loader, const struct ini_place *pl
     const char *elsewhere = NULL;
     char cure[160] = "";
 
+    for (size_t i = 0; i < CONFIG_KIND_COUNT; i++) {
+        const struct config_kind_row *kind = &config_kind_rows[i];
+        bool is_own = message_begins(section, kind->prefix);
+        for (size_t k = 0; k < kind->key_count && is_own; k++)
+            ini_guess_show(&guess, kind->keys[k].key);
+    }
     for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {
         if (fm_slice_equal_text(section, config_keys[i].section))
             ini_guess_show(&guess, config_keys[i].key);
@@ -161,6 +174,26 @@ void config_unknown_key(struct config_loader *loader, const struct ini_place *pl
                     (const char *)key.ptr, (int)section.len, (const char *)section.ptr);
 }
 
+/* "processor.filtr.x": the part in front of the last dot is compared. */
+static void message_guess_kind(struct fm_slice section, char *cure, size_t size)
+{
+    struct fm_slice front = section;
+
+    while (front.len && front.ptr[front.len - 1] != '.')
+        front.len--;
+    struct fm_slice name = fm_slice(front.ptr + front.len, section.len - front.len);
+    if (front.len)
+        front.len--;
+    struct ini_guess guess = ini_guess_begin(front.len ? front : section);
+    for (size_t i = 0; i < CONFIG_KIND_COUNT; i++)
+        ini_guess_show(&guess, config_kind_rows[i].prefix);
+    const char *answer = ini_guess_answer(&guess);
+    if (answer)
+        (void)snprintf(cure, size, "did you mean [%s.%.*s]?", answer,
+                       front.len ? (int)FM_MIN(name.len, (size_t)63) : 4,
+                       front.len ? (const char *)name.ptr : "NAME");
+}
+
 void config_unknown_section(struct config_loader *loader, const struct ini_place *place,
                             struct fm_slice section)
 {
@@ -172,6 +205,8 @@ void config_unknown_section(struct config_loader *loader, const struct ini_place
     const char *answer = ini_guess_answer(&guess);
     if (answer)
         (void)snprintf(cure, sizeof cure, "did you mean [%s]?", answer);
+    else
+        message_guess_kind(section, cure, sizeof cure);
     config_complain(loader, place, cure, "unknown section [%.*s]", (int)section.len,
                     (const char *)section.ptr);
 }

@@ -4,39 +4,35 @@
 
 static bool reader_on_section(void *self, struct fm_slice name, const struct ini_place *place)
 {
-    if (config_section_exists(name))
-        return true;
-    config_unknown_section(self, place, name);
-    return false;
+    return config_section_open(self, name, place);
 }
 
 static enum ini_kind reader_kind(void *self, struct fm_slice section, struct fm_slice name)
 {
-    const struct config_key *key = config_key_find(section, name);
+    struct config_slot slot;
 
-    (void)self;
-    if (!key)
+    if (!config_slot_find(self, section, name, &slot))
         return INI_UNKNOWN;
-    return key->type == CONFIG_LIST ? INI_LIST : INI_VALUE;
+    return slot.key->type == CONFIG_LIST || slot.key->type == CONFIG_LINES ? INI_LIST : INI_VALUE;
 }
 
 static void reader_on_setting(void *self, const struct ini_setting *setting)
 {
     struct config_loader *loader = self;
-    const struct config_key *key = config_key_find(setting->section, setting->key);
+    struct config_slot slot;
 
-    if (!key) {
+    if (!config_slot_find(loader, setting->section, setting->key, &slot)) {
         config_unknown_key(loader, &setting->key_place, setting->section, setting->key);
         return;
     }
-    size_t index = (size_t)(key - config_keys);
-    if (setting->continues)
-        config_append(loader, key, setting->value, &setting->value_place);
-    else if (loader->set_in[index] == loader->pass)
+    bool is_again = *slot.set_in == loader->pass;
+    if (setting->continues || (is_again && slot.key->type == CONFIG_LINES))
+        config_append(loader, &slot, setting->value, &setting->value_place);
+    else if (is_again)
         config_complain(loader, &setting->key_place, NULL, "\"%s\" was given on line %u already",
-                        key->key, loader->places[index].line);
+                        slot.key->key, slot.place->line);
     else
-        config_set(loader, key, setting->value, &setting->value_place);
+        config_set(loader, &slot, setting->value, &setting->value_place);
 }
 
 void config_read_text(struct config_loader *loader, const char *name, struct fm_slice text)

@@ -71,6 +71,7 @@ const char *config_accepted(enum config_type type)
     case CONFIG_CHOICE:
     case CONFIG_TEXT:
     case CONFIG_LIST:
+    case CONFIG_LINES:
         break;
     }
     return "any text";
@@ -82,7 +83,7 @@ static bool table_begins_section(size_t i)
     return i == 0 || strcmp(config_keys[i].section, config_keys[i - 1].section) != 0;
 }
 
-static void table_put_help(const struct config_key *key, struct fm_buf *out)
+void config_put_help(const struct config_key *key, struct fm_buf *out)
 {
     const char *const *choices = config_choices(key->section, key->key);
 
@@ -93,6 +94,25 @@ static void table_put_help(const struct config_key *key, struct fm_buf *out)
             fm_buf_printf(out, i ? ", %s" : "# %s", choices[i]);
         fm_buf_puts(out, "\n");
     }
+}
+
+/* One line, or one for each of LINES, so that none is taken for another setting. */
+void config_put_setting(const struct config_key *key, const void *field, struct fm_buf *out)
+{
+    const char *text = key->type == CONFIG_LINES ? *(const char *const *)field : "";
+
+    do {
+        const char *end = strchrnul(text, '\n');
+        fm_buf_printf(out, "%s = ", key->key);
+        if (key->type == CONFIG_LINES)
+            fm_buf_put(out, text, (size_t)(end - text));
+        else
+            config_value_print(key, field, out);
+        if (out->len && out->ptr[out->len - 1] == ' ')
+            out->len--; /* an empty value leaves no blank at the line's end */
+        fm_buf_puts(out, "\n");
+        text = *end ? end + 1 : end;
+    } while (*text);
 }
 
 void config_put_defaults(struct fm_buf *out)
@@ -109,9 +129,10 @@ void config_put_defaults(struct fm_buf *out)
         const struct config_key *key = &config_keys[i];
         if (table_begins_section(i))
             fm_buf_printf(out, "\n[%s]\n", key->section);
-        table_put_help(key, out);
+        config_put_help(key, out);
         fm_buf_printf(out, ";%s =%s%s\n", key->key, *key->value ? " " : "", key->value);
     }
+    config_named_put_defaults(out);
 }
 
 void config_put_effective(const struct config *config, struct fm_buf *out)
@@ -120,10 +141,7 @@ void config_put_effective(const struct config *config, struct fm_buf *out)
         const struct config_key *key = &config_keys[i];
         if (table_begins_section(i))
             fm_buf_printf(out, "%s[%s]\n", i ? "\n" : "", key->section);
-        fm_buf_printf(out, "%s = ", key->key);
-        config_value_print(key, (const char *)config + key->offset, out);
-        if (out->len && out->ptr[out->len - 1] == ' ')
-            out->len--; /* an empty value leaves no blank at the line's end */
-        fm_buf_puts(out, "\n");
+        config_put_setting(key, (const char *)config + key->offset, out);
     }
+    config_named_put_effective(config, out);
 }

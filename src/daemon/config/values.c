@@ -53,6 +53,7 @@ int config_value_parse(const struct config_key *key, struct fm_slice text, struc
     switch (key->type) {
     case CONFIG_TEXT:
     case CONFIG_LIST:
+    case CONFIG_LINES:
         return value_parse_text(text, arena, field);
     case CONFIG_BOOL:
         return value_parse_bool(text, field);
@@ -73,6 +74,7 @@ void config_value_print(const struct config_key *key, const void *field, struct 
     switch (key->type) {
     case CONFIG_TEXT:
     case CONFIG_LIST:
+    case CONFIG_LINES:
         fm_buf_puts(out, *(const char *const *)field);
         return;
     case CONFIG_BOOL:
@@ -93,9 +95,10 @@ void config_value_print(const struct config_key *key, const void *field, struct 
     fm_buf_puts(out, config_choices(key->section, key->key)[*(const unsigned *)field]);
 }
 
-static void config_bad_value(struct config_loader *loader, const struct config_key *key,
+static void config_bad_value(struct config_loader *loader, const struct config_slot *slot,
                              struct fm_slice value, const struct ini_place *place)
 {
+    const struct config_key *key = slot->key;
     char cure[200];
 
     if (key->type == CONFIG_CHOICE) {
@@ -107,28 +110,26 @@ static void config_bad_value(struct config_loader *loader, const struct config_k
         (void)snprintf(cure, sizeof cure, "accepted: %s", config_accepted(key->type));
     }
     config_complain(loader, place, cure, "bad value \"%.*s\" for \"%s\" in [%s]", (int)value.len,
-                    (const char *)value.ptr, key->key, key->section);
+                    (const char *)value.ptr, key->key, slot->section);
 }
 
-void config_set(struct config_loader *loader, const struct config_key *key, struct fm_slice value,
+void config_set(struct config_loader *loader, const struct config_slot *slot, struct fm_slice value,
                 const struct ini_place *place)
 {
-    size_t index = (size_t)(key - config_keys);
-    void *field = (char *)loader->config + key->offset;
-    int rc = config_value_parse(key, value, &loader->config->arena, field);
+    int rc = config_value_parse(slot->key, value, &loader->config->arena, slot->field);
 
     if (rc == FM_EMALFORMED) {
-        config_bad_value(loader, key, value, place);
+        config_bad_value(loader, slot, value, place);
         return;
     }
-    loader->places[index] = *place;
-    loader->set_in[index] = loader->pass;
+    *slot->place = *place;
+    *slot->set_in = loader->pass;
 }
 
-void config_append(struct config_loader *loader, const struct config_key *key,
+void config_append(struct config_loader *loader, const struct config_slot *slot,
                    struct fm_slice value, const struct ini_place *place)
 {
-    const char *have = *(const char **)((char *)loader->config + key->offset);
+    const char *have = *(const char **)slot->field;
     size_t have_len = strlen(have);
     char *joined = fm_arena_alloc(&loader->config->arena, have_len + value.len + 1);
 
@@ -136,8 +137,8 @@ void config_append(struct config_loader *loader, const struct config_key *key,
         return; /* the arena stays failed; the loader looks at it at the end */
     if (have_len) {
         memcpy(joined, have, have_len);
-        joined[have_len++] = ' ';
+        joined[have_len++] = slot->key->type == CONFIG_LINES ? '\n' : ' ';
     }
     memcpy(joined + have_len, value.ptr, value.len);
-    config_set(loader, key, fm_slice(joined, have_len + value.len), place);
+    config_set(loader, slot, fm_slice(joined, have_len + value.len), place);
 }
