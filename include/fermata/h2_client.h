@@ -11,10 +11,12 @@
 #include "fermata/http.h"
 
 #define H2_CLIENT_HEADERS_MAX  16
+#define H2_CLIENT_DETAILS_MAX  1024      /* longer ones are as if there were none */
 #define H2_CLIENT_RESPONSE_MAX FM_MIB(1) /* the rest of a longer answer is dropped */
 
 struct h2_call { /* owned by the caller, in use from h2_client_start until done */
-    struct fm_slice authority, path; /* a POST; scheme http */
+    struct fm_slice authority, path; /* a POST */
+    bool is_https;                   /* scheme https, else http */
     const struct http_header *headers;
     size_t header_count; /* at most H2_CLIENT_HEADERS_MAX */
     struct fm_slice body;
@@ -24,11 +26,12 @@ struct h2_call { /* owned by the caller, in use from h2_client_start until done 
     void *self;
 
     /* Filled by the session. */
-    int status;             /* of HTTP */
-    int grpc_status;        /* -1: none was sent */
-    char grpc_message[128]; /* as sent: percent-encoded */
-    uint32_t retry_after_s; /* from retry-after; 0: none */
-    struct fm_buf response; /* valid during done */
+    int status;                               /* of HTTP */
+    int grpc_status;                          /* -1: none was sent */
+    char grpc_message[128];                   /* as sent: percent-encoded */
+    char grpc_details[H2_CLIENT_DETAILS_MAX]; /* grpc-status-details-bin, base64, or "" */
+    uint32_t retry_after_s;                   /* from retry-after; 0: none */
+    struct fm_buf response;                   /* valid during done */
     size_t body_sent;
     int32_t stream_id;
     struct fm_link link;

@@ -60,6 +60,9 @@ struct store_observer { /* what others want to know; both on the loop */
 FM_MUST int store_open(struct store **ret_store, struct platform *platform,
                        const struct store_options *options, struct fm_why *why);
 void store_set_observer(struct store *store, const struct store_observer *observer);
+/* NULL, or: retention or quota took this block out of the list.  On the loop. */
+void store_set_gone(struct store *store, void (*on_gone)(void *self, const struct block_id *id),
+                    void *self);
 
 struct store_append {       /* owned by the caller, in use until done */
     struct fm_slice tenant; /* valid until done */

@@ -112,8 +112,10 @@ static void blocks_doom(struct store *store, struct block_entry *entry)
     tenant->block_count--;
     fm_list_remove(&entry->link);
     entry->is_doomed = true;
+    cursors_on_doom(store, entry);
+    if (store->on_gone)
+        store->on_gone(store->gone_self, &entry->block.meta.id);
     block_entry_unref(entry);
-    (void)store;
 }
 
 /* ---- what start-up finds ---- */
@@ -398,10 +400,12 @@ static void blocks_expire(struct store *store)
 }
 
 /* The oldest uploaded block that nobody reads. */
-static struct block_entry *blocks_victim(const struct store *store)
+static struct block_entry *blocks_victim(struct store *store)
 {
     for (struct fm_link *link = store->blocks.next; link != &store->blocks; link = link->next) {
         struct block_entry *entry = FM_CONTAINER(link, struct block_entry, link);
+        if (entry->is_uploaded)
+            cursors_let_go(store, entry);
         if (entry->refs == 1 && entry->is_uploaded)
             return entry;
     }
@@ -416,6 +420,7 @@ static struct block_entry *blocks_victim_not_uploaded(struct store *store)
         struct block_entry *entry = FM_CONTAINER(link, struct block_entry, link);
         if (entry->is_uploaded)
             continue;
+        cursors_let_go(store, entry);
         if (entry->refs > 1 && store->observer.on_dropped)
             store->observer.on_dropped(store->observer.self, &entry->block);
         if (entry->refs == 1)

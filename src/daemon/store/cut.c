@@ -88,6 +88,8 @@ static bool cut_is_due(const struct store *store, const struct tenant *tenant, u
 {
     if (tenant->record_count == 0 || tenant->first_lsn >= store->log.durable_lsn)
         return false;
+    if (tenant->head_reads)
+        return false; /* comes back when the cursor has read */
     if (tenant->first_lsn <= flush_lsn)
         return true;
     if (now_ns < tenant->cut_after_ns)
@@ -107,7 +109,8 @@ static struct tenant *cut_pick(const struct store *store, uint64_t *ret_next_ns)
     for (size_t i = 0; i < store->tenant_count; i++) {
         struct tenant *tenant = store->tenants[i];
         /* What is not durable yet waits for log_on_written, not for a time. */
-        if (tenant->record_count && tenant->first_lsn < store->log.durable_lsn)
+        if (tenant->record_count && tenant->first_lsn < store->log.durable_lsn &&
+            !tenant->head_reads)
             *ret_next_ns = FM_MIN(*ret_next_ns, cut_due_ns(store, tenant));
         if (cut_is_due(store, tenant, flush_lsn, is_pressed, now_ns) &&
             (!found || tenant->first_lsn < found->first_lsn))
@@ -132,6 +135,11 @@ static void cut_on_timer(struct pf_timer *timer)
     struct store *store = FM_CONTAINER(timer, struct store, cut.timer);
     store->cut.timer_at_ns = 0;
     cut_step(store);
+}
+
+void cut_soon(struct store *store)
+{
+    cut_set_timer(store, pf_now_ns(store->platform));
 }
 
 /* ---- how ---- */
@@ -161,11 +169,26 @@ static int cut_start(struct store *store, struct tenant *tenant)
     struct lsn_range gap = cover_gap(tenant, tenant->first_lsn, store->log_floor_lsn);
     cut->tenant = tenant;
     cut->first_lsn = gap.first;
-    cut->limit_lsn = FM_MIN(gap.last, store->log.durable_lsn - 1);
+    uint64_t whole_lsn = FM_MIN(gap.last, store->log.durable_lsn - 1);
+    cut->limit_lsn = cursors_limit(store, tenant, whole_lsn);
+    cut->is_limited = cut->limit_lsn < whole_lsn;
     cut->started_ns = pf_now_ns(store->platform);
     cut->failures = tenant->cut_failures;
     pf_job_submit(store->platform, &cut->job);
     return FM_OK;
+}
+
+/* What a cursor has not passed on yet is as old as it is, not as old as what was sealed. */
+static void cut_date_rest(struct store *store, struct tenant *tenant)
+{
+    if (!tenant->record_count)
+        return;
+    const struct head_part *part = &tenant->parts[tenant->part_first];
+    uint32_t position = part->begin;
+    const struct head_record *record = head_part_next(part, &position);
+    uint64_t now_ns = pf_now_ns(store->platform), wall_ns = pf_wall_ns(store->platform);
+    uint64_t age_ns = wall_ns - FM_MIN(record->received_unix_ns, wall_ns);
+    tenant->oldest_ns = FM_MAX(tenant->oldest_ns, now_ns - FM_MIN(age_ns, now_ns));
 }
 
 static void cut_seal(struct store *store)
@@ -189,6 +212,8 @@ static void cut_seal(struct store *store)
         metric_observe(&store->metrics.build_seconds, cut->build_ns);
     }
     head_drop(store, tenant, cut->last_lsn);
+    if (cut->is_limited)
+        cut_date_rest(store, tenant);
     keep_now(store);
     if (entry && store->observer.on_sealed)
         store->observer.on_sealed(store->observer.self, &entry->block);
@@ -205,6 +230,7 @@ static void cut_on_built(struct pf_job *job)
     else if (cut->rc != FM_ECANCELLED)
         cut_failed(store, cut->tenant, cut->rc, cut->why.text);
     cut_step(store);
+    cursors_wake(store);
     store_finish_close(store);
 }
 

@@ -11,6 +11,7 @@
  *   blocks.c   the list of blocks, references, retention, quota
  *   keep.c     housekeeping jobs: markers, deletions, recycling, fresh segments
  *   read.c     snapshots and traces by id
+ *   cursor.c   everything in order, for those who pass it on
  *   status.c   status and metrics
  *
  * Everything here belongs to the loop's thread except what a job was handed: a job owns its plan
@@ -101,6 +102,7 @@ struct tenant {
     struct block_entry **blocks; /* owned array; by first LSN */
     size_t block_count, block_capacity;
     uint64_t group_number, group_bytes; /* what the log chose of it last, and for which group */
+    uint32_t head_reads;                /* of cursors: it is not cut meanwhile */
     uint32_t cut_failures;              /* in a row */
     uint64_t cut_after_ns;              /* not before */
 };
@@ -237,6 +239,7 @@ struct cut {
     struct block_entry *entry; /* owned; NULL: nothing was left to put in a block */
     uint64_t last_lsn;
     bool is_partial; /* the view held more than went into the block */
+    bool is_limited; /* it ends where a cursor stands */
     uint64_t lost_records, lost_spans;
     uint64_t build_ns;
 };
@@ -310,6 +313,8 @@ struct store {
     struct store_options options;
     char *data_dir; /* owned */
     struct store_observer observer;
+    void (*on_gone)(void *self, const struct block_id *id);
+    void *gone_self;
     struct log log;
     struct cut cut;
     struct keep keep;
@@ -322,6 +327,7 @@ struct store {
     size_t tenant_count, tenant_capacity;
     uint64_t head_memory_bytes;
     struct fm_link blocks;  /* struct block_entry, oldest seal first */
+    struct fm_link cursors; /* struct store_cursor */
     struct fm_link flushes; /* struct flush */
     struct fm_link flushes_over;
     struct pf_timer flush_timer; /* answers flushes_over */
@@ -419,6 +425,7 @@ FM_MUST int local_parse(struct fm_slice json, struct local_facts *ret_facts, str
 void cut_init(struct store *store);
 void cut_fini(struct store *store);
 void cut_step(struct store *store);
+void cut_soon(struct store *store); /* on the loop's next turn */
 void cut_close(struct store *store);
 void flush_fail(struct store *store, int rc);
 
@@ -462,6 +469,14 @@ FM_MUST int keep_add_tombstone(struct store *store, const char *path, uint64_t l
 /* read.c */
 struct block_open *block_open_free(struct store *store, struct block_open *open);
 void block_open_evict(struct store *store);
+
+/* cursor.c */
+void cursors_wake(struct store *store); /* there may be more to read */
+/* How far a block of the tenant may reach: not over a place where a cursor stands in its head. */
+uint64_t cursors_limit(struct store *store, const struct tenant *tenant, uint64_t limit_lsn);
+void cursors_let_go(struct store *store, struct block_entry *entry); /* of the reference, soon */
+void cursors_on_doom(struct store *store, struct block_entry *entry);
+void cursors_abandon(struct store *store);
 
 /* For what may fail without consequence; the caller says why. */
 static inline void store_ignore(int rc)

@@ -461,6 +461,7 @@ static void log_on_written(struct pf_job *job)
     log_answer(store);
     keep_step(store);
     cut_step(store);
+    cursors_wake(store);
     store_finish_close(store);
 }
 

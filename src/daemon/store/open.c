@@ -180,6 +180,7 @@ static struct store *store_free(struct store *store)
     if (!store)
         return NULL;
     store->is_closing = true; /* nothing starts any more */
+    cursors_abandon(store);
     cut_fini(store);
     keep_fini(store);
     log_fini(store);
@@ -210,6 +211,7 @@ static int store_new(struct store **ret_store, struct platform *platform,
     fm_list_init(&store->segments);
     fm_list_init(&store->spares);
     fm_list_init(&store->blocks);
+    fm_list_init(&store->cursors);
     log_init(store);
     cut_init(store);
     keep_init(store);
@@ -256,9 +258,16 @@ int store_open(struct store **ret_store, struct platform *platform,
              (unsigned long long)metric_get(&store->metrics.replay_holes),
              (unsigned long long)(metric_get(&store->metrics.replay_ns) / FM_NS_PER_MS));
     pf_timer_start(platform, &store->keep.timer, 0);
-    cut_step(store);
+    cut_soon(store); /* not before cursors had a chance to say where they stand */
     *ret_store = store;
     return FM_OK;
+}
+
+void store_set_gone(struct store *store, void (*on_gone)(void *self, const struct block_id *id),
+                    void *self)
+{
+    store->on_gone = on_gone;
+    store->gone_self = self;
 }
 
 void store_set_observer(struct store *store, const struct store_observer *observer)
@@ -307,7 +316,7 @@ void store_finish_close(struct store *store)
         marker->done(marker->self, FM_ECLOSED);
         free(marker);
     }
-    FM_ASSERT(store->snapshot_count == 0); /* their owners stop before the store */
+    FM_ASSERT(store->snapshot_count == 0 && fm_list_empty(&store->cursors)); /* went before */
     void (*done)(void *self) = store->close_done;
     void *self = store->close_self;
     pf_timer_stop(store->platform, &store->log.refuse_timer);

@@ -31,6 +31,13 @@ static void client_note_header(struct h2_call *call, struct fm_slice name, struc
         call->grpc_message[len] = '\0';
         return;
     }
+    if (fm_slice_equal_text(name, "grpc-status-details-bin")) {
+        if (value.len && value.len < sizeof call->grpc_details) {
+            memcpy(call->grpc_details, value.ptr, value.len);
+            call->grpc_details[value.len] = '\0';
+        }
+        return;
+    }
     if (fm_u64_parse(value, &number) < 0 || number > 1000000)
         return;
     if (fm_slice_equal_text(name, ":status"))
@@ -171,7 +178,7 @@ int h2_client_start(struct h2_client *client, struct h2_call *call)
 {
     nghttp2_nv headers[4 + H2_CLIENT_HEADERS_MAX] = {
         client_header(FM_SLICE(":method"), FM_SLICE("POST")),
-        client_header(FM_SLICE(":scheme"), FM_SLICE("http")),
+        client_header(FM_SLICE(":scheme"), call->is_https ? FM_SLICE("https") : FM_SLICE("http")),
         client_header(FM_SLICE(":authority"), call->authority),
         client_header(FM_SLICE(":path"), call->path),
     };
@@ -184,7 +191,7 @@ int h2_client_start(struct h2_client *client, struct h2_call *call)
         headers[4 + i] = client_header(call->headers[i].name, call->headers[i].value);
     call->status = 0;
     call->grpc_status = -1;
-    call->grpc_message[0] = '\0';
+    call->grpc_message[0] = call->grpc_details[0] = '\0';
     call->retry_after_s = 0;
     call->body_sent = 0;
     fm_buf_reset(&call->response);
