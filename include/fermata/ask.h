@@ -55,6 +55,7 @@ struct ask_limits {
     const struct trace_id *partial; /* likewise: other places have spans of them, too */
     size_t partial_count;
     uint64_t floor_ns; /* 0, or: traces that end before it cannot enter (ask_part_floor_ns) */
+    bool for_list;     /* collects more than the question's limit: all that a list may have */
 };
 struct ask_part; /* what some places say; one thread at a time */
 FM_MUST int ask_part_new(struct ask_part **ret_part, const struct ask *ask,
@@ -85,8 +86,22 @@ struct ask_found {                     /* which members are set follows from the
     uint32_t count; /* of traces, scopes or values */
     const struct series_result *series;
 };
+/* Of a trace that is to be joined: what the question looks at (enum block_traces_part). */
+unsigned ask_part_parts(const struct ask_part *part);
 /* What was found so far.  Borrowed until the next call on part. */
 FM_MUST int ask_part_found(struct ask_part *part, struct ask_found *ret_found, struct fm_why *why);
+
+/* ---- names and values that a block says without a filter: as unchanging as the block ---- */
+
+/* Appends to key what a list is an answer to, the block left aside; whatever the window and the
+ * limit.  FM_NONE: not such a question. */
+FM_MUST int ask_list_key(const struct ask *ask, struct fm_buf *key);
+struct ask_list; /* immutable; free() frees it */
+size_t ask_list_bytes(const struct ask_list *list);
+/* Of a part for_list, to which one block was added. */
+FM_MUST int ask_part_list(const struct ask_part *part, struct ask_list **ret_list);
+/* In place of adding the block. */
+FM_MUST int ask_part_add_list(struct ask_part *part, const struct ask_list *list);
 
 /* ---- traces that lie in several places ---- */
 
@@ -101,6 +116,8 @@ FM_MUST int ask_ids_of_block(const struct block *block, size_t bytes_max, struct
 FM_MUST int ask_ids_shared(const struct ask_ids *a, const struct ask_ids *b,
                            struct ask_ids **ret_ids);
 bool ask_ids_has(const struct trace_id *ids, size_t count, const struct trace_id *id);
+/* How many of them lie before id. */
+size_t ask_ids_before(const struct trace_id *ids, size_t count, const struct trace_id *id);
 /* Sorts and drops repeats; returns how many are left. */
 size_t ask_ids_sort(struct trace_id *ids, size_t count);
 

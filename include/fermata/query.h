@@ -7,6 +7,7 @@
 #include "fermata/store.h"
 
 struct query_engine;
+struct bucket_reader;
 struct query_options {
     uint32_t concurrency_max; /* of each kind; more wait, a line too long is FM_EUNAVAILABLE */
     size_t trace_bytes_max;
@@ -15,12 +16,20 @@ struct query_options {
     uint64_t timeout_ns;   /* waiting included */
     size_t memory_max;     /* of each; times concurrency_max is what all of them take at most */
     uint64_t search_range_max_ns, metrics_range_max_ns;
-    uint32_t series_max; /* of an answer; 0: unlimited */
+    uint32_t series_max;    /* of an answer; 0: unlimited */
+    size_t lists_bytes_max; /* names and values of blocks, kept between questions; 0: none */
+    struct bucket_reader *bucket; /* borrowed; its blocks are asked, too; NULL: none */
+    bool bucket_only;             /* and the node's own are not */
+    uint64_t bucket_bytes_max;    /* fetched for one question; 0: unlimited */
 };
 FM_MUST int query_engine_new(struct query_engine **ret_engine, struct platform *platform,
                              struct store *store, const struct query_options *options);
+/* What waits for the bucket gives up soon; what is asked from now on does not get far. */
+void query_engine_stop(struct query_engine *engine);
 /* All queries must be done. */
 struct query_engine *query_engine_free(struct query_engine *engine);
+/* For store_set_gone, self is the engine: what it keeps of a block goes with the block. */
+void query_forget_block(void *self, const struct block_id *id);
 
 struct query_trace { /* owned by the caller, in use until done */
     struct trace_id id;

@@ -56,6 +56,7 @@ struct s3_object {       /* what is sent or asked for */
     const uint8_t *md5;    /* 16 bytes, or NULL */
     const uint8_t *crc32c; /* 4 bytes, big-endian, or NULL */
     bool create_only;      /* If-None-Match: * */
+    struct fm_slice etag;  /* of S3_GET: only this version of it (If-Match); may be empty */
 };
 enum s3_verb {
     S3_PUT,
@@ -144,6 +145,18 @@ FM_MUST int s3_parts_read(struct fm_slice body, s3_part_visit *visit, void *self
 /* The uploads in progress that a MULTIPART_LIST answer names. */
 typedef int s3_upload_visit(void *self, struct fm_slice key, struct fm_slice upload_id);
 FM_MUST int s3_uploads_read(struct fm_slice body, s3_upload_visit *visit, void *self);
+
+/* The objects that an S3_LIST answer names.  next_token, empty at the end, goes into s3_call.query.
+ * FM_EMALFORMED, FM_ELIMIT. */
+struct s3_listed { /* borrowed */
+    struct fm_slice key;
+    uint64_t size;
+    struct fm_slice etag;    /* may be empty */
+    int64_t modified_unix_s; /* 0: it is not said */
+};
+typedef int s3_listed_visit(void *self, const struct s3_listed *object);
+FM_MUST int s3_objects_read(struct fm_slice body, s3_listed_visit *visit, void *self,
+                            struct fm_buf *next_token);
 
 /* Full jitter: uniform in [0, min(cap, 0.5 s * 2^attempt)], cap 60 s or cap_ns if that is less
  * (0: 60 s).  What only a person can mend (AUTH, NO_BUCKET, REFUSED, ...) waits longer: uniform in

@@ -21,7 +21,8 @@ int query_fail(const struct query_request *request, int rc, const char *text)
                : rc == FM_ENOTFOUND                     ? EXIT_NOT_FOUND
                : rc == FM_EMALFORMED || rc == FM_ELIMIT ? EXIT_NEGATIVE
                                                         : EXIT_IO;
-    return options_fail(request->options, exit, "%s", text);
+    return exit == EXIT_IO && request->is_quiet ? exit
+                                                : options_fail(request->options, exit, "%s", text);
 }
 
 static int query_not_found(const struct query_request *request)
@@ -75,13 +76,18 @@ int query_get(const struct query_request *request, const char *target, const cha
     if (rc == FM_EUSAGE)
         return options_fail(request->options, EXIT_WRONG_USAGE, "%s", why.text);
     if (rc < 0)
-        return options_fail(request->options, EXIT_NOT_RUNNING, "nobody answers at %s: %s",
-                            request->url, why.text);
+        return request->is_quiet ? EXIT_NOT_RUNNING
+                                 : options_fail(request->options, EXIT_NOT_RUNNING,
+                                                "nobody answers at %s: %s", request->url, why.text);
     if (answer->status == 200)
         return EXIT_DONE;
     int exit = answer->status == 404                            ? EXIT_NOT_FOUND
                : answer->status == 429 || answer->status == 503 ? EXIT_TEMPORARY
                                                                 : EXIT_NEGATIVE;
+    if (exit == EXIT_TEMPORARY && request->is_quiet) {
+        http_answer_fini(answer);
+        return exit;
+    }
     size_t len = answer->body.len;
     while (len && answer->body.ptr[len - 1] == '\n')
         len--;
@@ -204,13 +210,16 @@ static int query_show_answer(const struct query_request *request, struct trace *
 
 static int query_bucket(const struct query_request *request)
 {
+    FM_AUTO(bucket_reader) reader = NULL;
     FM_AUTO(trace) trace = NULL;
     struct query_files files;
     struct fm_why why = {""};
 
-    int rc = trace_new(&trace, &request->id, QUERY_TRACE_MAX);
+    int rc = query_bucket_open(request, &reader, &why);
     if (rc == FM_OK)
-        rc = query_files_open(&files, request, &why);
+        rc = trace_new(&trace, &request->id, QUERY_TRACE_MAX);
+    if (rc == FM_OK)
+        rc = query_files_open(&files, request, reader, &why);
     if (rc < 0)
         return query_fail(request, rc, why.text[0] ? why.text : fm_rc_text(rc));
     rc = query_files_find(&files, &request->id, trace, &why);
@@ -264,13 +273,13 @@ static int query_check(struct query_request *request)
 
     if (request->tenant && !tenant_is_valid(fm_slice_text(request->tenant)))
         return options_fail(options, EXIT_WRONG_USAGE, "%s: no tenant's name", request->tenant);
-    if (request->bucket && strncmp(request->bucket, "dir:", 4) != 0)
-        return options_fail(options, EXIT_WRONG_USAGE, "--bucket %s: accepted is dir:PATH",
+    if (request->bucket && strncmp(request->bucket, "dir:", 4) != 0 &&
+        strncmp(request->bucket, "s3://", 5) != 0)
+        return options_fail(options, EXIT_WRONG_USAGE,
+                            "--bucket %s: accepted is dir:PATH or s3://BUCKET/PREFIX",
                             request->bucket);
     if (request->bucket && request->data_dir)
         return options_fail(options, EXIT_WRONG_USAGE, "--bucket or --data-dir, not both");
-    if (request->bucket)
-        request->bucket += 4;
     if (request->start_text && !query_parse_time(request->start_text, &request->start_ns))
         bad = request->start_text;
     if (request->end_text && !query_parse_time(request->end_text, &request->end_ns))
@@ -278,7 +287,7 @@ static int query_check(struct query_request *request)
     if (bad)
         return options_fail(options, EXIT_WRONG_USAGE,
                             "%s: accepted are Unix seconds and 2026-01-02T03:04:05Z", bad);
-    if (!request->start_ns != !request->end_ns)
+    if (!request->start_ns != !request->end_ns && !request->follow)
         return options_fail(options, EXIT_WRONG_USAGE, "--start and --end, or neither");
     if (request->limit > UINT32_MAX || request->spss > UINT32_MAX)
         return options_fail(options, EXIT_WRONG_USAGE, "--limit or --spss is too large");
@@ -306,6 +315,10 @@ static int query_run(struct query_request *request, const char *const *words)
         (is_trace || strcmp(words[0], "values") == 0 || strcmp(words[0], "metrics") == 0))
         return options_fail(request->options, EXIT_WRONG_USAGE, "something is missing: %s",
                             request->options->synopsis);
+    if (request->follow && strcmp(words[0], "search") != 0)
+        return options_fail(request->options, EXIT_WRONG_USAGE, "--follow is of search");
+    if (request->follow)
+        return query_follow(request);
     if (is_trace)
         return query_trace(request);
     for (unsigned i = 0; i < FM_COUNT(kinds); i++) {
@@ -325,8 +338,10 @@ int tool_query(int argc, char **argv)
         {"url", OPTION_TEXT, &request.url, "URL", "the same", NULL},
         {"data-dir", OPTION_TEXT, &request.data_dir, "DIR",
          "read a node's files instead; its daemon need not run", NULL},
-        {"bucket", OPTION_TEXT, &request.bucket, "dir:PATH", "read the blocks of a bucket instead",
-         NULL},
+        {"bucket", OPTION_TEXT, &request.bucket, "BUCKET",
+         "read the blocks of a bucket instead: dir:PATH or s3://BUCKET/PREFIX", NULL},
+        {"config", OPTION_TEXT, &request.config_file, "FILE",
+         "for s3://: its [upload.s3]; AWS_ACCESS_KEY_ID and the like win", NULL},
         {"tenant", OPTION_TEXT, &request.tenant, "NAME", "default " TENANT_DEFAULT, NULL},
         {"start", OPTION_TEXT, &request.start_text, "TIME",
          "Unix seconds or RFC 3339; with --end; default: all there is", NULL},
@@ -338,6 +353,10 @@ int tool_query(int argc, char **argv)
         {"step", OPTION_DURATION, &request.step_ns, "TIME", "between samples; default by the range",
          NULL},
         {"instant", OPTION_FLAG, &request.instant, NULL, "one sample for the whole range", NULL},
+        {"follow", OPTION_FLAG, &request.follow, NULL,
+         "search: go on, and print traces as they come; with --json one a line", NULL},
+        {"interval", OPTION_DURATION, &request.interval_ns, "TIME",
+         "between two looks of --follow; default 2s", NULL},
         {"json", OPTION_FLAG, &request.json, NULL, "print what the API answers", NULL},
     };
     const struct options options = {
@@ -351,6 +370,9 @@ int tool_query(int argc, char **argv)
                     "  fermata query trace 6f1c9a4be0a14c0e8a6b2c7d11f09e52\n"
                     "  fermata query trace 6f1c9a4be0a14c0e8a6b2c7d11f09e52 --data-dir /mnt/old\n"
                     "  fermata query values resource.service.name --bucket dir:/mnt/bucket\n"
+                    "  fermata query search '{}' --bucket s3://traces/edge --start 1767323045 "
+                    "--end 1767326645\n"
+                    "  fermata query search '{ status = error }' --follow --json | jq .traceID\n"
                     "  fermata query metrics '{} | rate() by (name)' --step 30s --json | jq .\n",
         .rows = rows,
         .row_count = FM_COUNT(rows),

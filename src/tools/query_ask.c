@@ -85,7 +85,8 @@ static void url_put_question(const struct query_request *request, enum ask_kind 
     fm_buf_put_u8(out, 0);
 }
 
-static int ask_daemon(const struct query_request *request, enum ask_kind kind)
+static int ask_daemon_json(const struct query_request *request, enum ask_kind kind,
+                           struct fm_buf *json)
 {
     struct http_answer answer;
     struct fm_buf target;
@@ -100,9 +101,9 @@ static int ask_daemon(const struct query_request *request, enum ask_kind kind)
     fm_buf_fini(&target);
     if (exit != EXIT_DONE)
         return exit;
-    exit = ask_print(request, kind, fm_buf_slice(&answer.body));
-    http_answer_fini(&answer);
-    return exit;
+    fm_buf_fini(json);
+    *json = answer.body; /* taken over */
+    return EXIT_DONE;
 }
 
 /* ---- files ---- */
@@ -206,27 +207,41 @@ static int ask_files_json(const struct query_request *request, enum ask_kind kin
     return rc;
 }
 
-static int ask_files(const struct query_request *request, enum ask_kind kind)
+static int ask_files(const struct query_request *request, enum ask_kind kind,
+                     struct bucket_reader *reader, struct fm_buf *json)
 {
     struct query_files files;
     struct fm_why why = {""};
-    struct fm_buf json;
 
-    int rc = query_files_open(&files, request, &why);
+    int rc = query_files_open(&files, request, reader, &why);
     if (rc < 0)
         return query_fail(request, rc, why.text[0] ? why.text : fm_rc_text(rc));
-    fm_buf_init(&json, QUERY_ANSWER_MAX);
-    rc = ask_files_json(request, kind, &files, &json, &why);
+    rc = ask_files_json(request, kind, &files, json, &why);
     query_files_complain(&files);
-    int exit = rc < 0 ? query_fail(request, rc, why.text[0] ? why.text : fm_rc_text(rc))
-                      : ask_print(request, kind, fm_buf_slice(&json));
     query_files_close(&files);
-    fm_buf_fini(&json);
-    return exit;
+    return rc < 0 ? query_fail(request, rc, why.text[0] ? why.text : fm_rc_text(rc)) : EXIT_DONE;
+}
+
+int query_ask_json(const struct query_request *request, enum ask_kind kind,
+                   struct bucket_reader *reader, struct fm_buf *json)
+{
+    return request->bucket || request->data_dir ? ask_files(request, kind, reader, json)
+                                                : ask_daemon_json(request, kind, json);
 }
 
 int query_ask(const struct query_request *request, enum ask_kind kind)
 {
-    return request->bucket || request->data_dir ? ask_files(request, kind)
-                                                : ask_daemon(request, kind);
+    FM_AUTO(bucket_reader) reader = NULL;
+    struct fm_why why = {""};
+    struct fm_buf json;
+
+    int rc = query_bucket_open(request, &reader, &why);
+    if (rc < 0)
+        return query_fail(request, rc, why.text[0] ? why.text : fm_rc_text(rc));
+    fm_buf_init(&json, QUERY_ANSWER_MAX);
+    int exit = query_ask_json(request, kind, reader, &json);
+    if (exit == EXIT_DONE)
+        exit = ask_print(request, kind, fm_buf_slice(&json));
+    fm_buf_fini(&json);
+    return exit;
 }

@@ -18,19 +18,30 @@ struct query_file { /* a block, or the log */
     char path[1100];
     struct block_meta meta;
     uint64_t start_ns, end_ns;
+    size_t listed; /* of files->list, if it is there */
     bool is_asked;
 };
 
 struct opened_file {
     struct pf_source file;
+    struct bucket_opened remote;
+    bool is_remote;
     struct block *block; /* owned */
 };
 
-static int opened_init(struct opened_file *opened, const struct query_file *file,
-                       struct fm_why *why)
+static int opened_init(struct opened_file *opened, struct query_files *files,
+                       const struct query_file *file, struct fm_why *why)
 {
     char path[1200];
     struct fm_source data;
+
+    opened->is_remote = files->list != NULL;
+    if (opened->is_remote) {
+        int failed = bucket_opened_init(&opened->remote, files->reader, files->list, file->listed,
+                                        &files->budget, why);
+        opened->block = failed < 0 ? NULL : opened->remote.block;
+        return failed;
+    }
 
     (void)snprintf(path, sizeof path, "%s/data.parquet", file->path);
     opened->block = NULL;
@@ -47,13 +58,18 @@ static int opened_init(struct opened_file *opened, const struct query_file *file
 
 static void opened_fini(struct opened_file *opened)
 {
+    if (opened->is_remote) {
+        bucket_opened_fini(&opened->remote);
+        return;
+    }
     opened->block = block_free(opened->block);
     pf_source_close(&opened->file);
 }
 
 static bool rc_ends(int rc)
 {
-    return rc == FM_ENOMEM || rc == FM_ELIMIT || rc == FM_EMALFORMED;
+    return rc == FM_ENOMEM || rc == FM_ELIMIT || rc == FM_EMALFORMED || rc == FM_EDENIED ||
+           rc == FM_EUNAVAILABLE;
 }
 
 /* Damage costs what it touched. */
@@ -163,14 +179,55 @@ static int files_list(struct query_files *files, struct fm_why *why)
     return FM_OK;
 }
 
+/* ---- listing a bucket ---- */
+
+static int files_list_bucket(struct query_files *files, const char *tenant, struct fm_why *why)
+{
+    const struct query_request *request = files->request;
+    uint64_t end_ns = request->end_ns ? request->end_ns : UINT64_MAX;
+    char id[37];
+
+    int rc = bucket_list_new(&files->list, files->reader, tenant, request->start_ns, end_ns,
+                             &files->budget, why);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < files->list->count; i++) { /* newest first, as they shall be */
+        const struct block_meta *meta = &files->list->blocks[i].meta;
+        struct query_file *file = files_add(files);
+        if (!file)
+            return FM_ENOMEM;
+        block_id_print(&meta->id, id);
+        (void)snprintf(file->path, sizeof file->path, "%s/%s", tenant, id);
+        file->listed = i;
+        file->meta = *meta;
+        file->start_ns = meta->start_ns;
+        file->end_ns = meta->end_ns;
+        files->count++;
+    }
+    files->damaged_count = files->list->damaged_count;
+    if (files->damaged_count)
+        (void)fm_fail(&files->damage, FM_EIO, "a meta.json of %s", tenant);
+    if (files->list->left_out_count)
+        fprintf(stderr,
+                "fermata query: %llu blocks, the oldest, were left out; ask for less time\n",
+                (unsigned long long)files->list->left_out_count);
+    return FM_OK;
+}
+
 int query_files_open(struct query_files *files, const struct query_request *request,
-                     struct fm_why *why)
+                     struct bucket_reader *reader, struct fm_why *why)
 {
     struct platform *platform = linux_platform();
     const char *tenant = request->tenant ? request->tenant : TENANT_DEFAULT;
-    const char *parent = request->bucket ? request->bucket : request->data_dir;
+    const char *parent = request->bucket ? request->bucket + 4 : request->data_dir; /* dir: */
 
-    *files = (struct query_files){.request = request};
+    *files = (struct query_files){.request = request, .reader = reader};
+    if (reader) {
+        int failed = files_list_bucket(files, tenant, why);
+        if (failed < 0)
+            query_files_close(files);
+        return failed;
+    }
     int rc = platform->ops->list(platform, parent, files_on_nothing, NULL, why);
     if (rc < 0)
         return rc;
@@ -189,6 +246,7 @@ int query_files_open(struct query_files *files, const struct query_request *requ
 void query_files_close(struct query_files *files)
 {
     free(fm_take(files->files));
+    files->list = bucket_list_free(files->list);
     files->count = files->capacity = 0;
 }
 
@@ -292,8 +350,10 @@ struct joining {
     size_t count;
     struct trace_id *split; /* owned; sorted */
     size_t split_count;
+    struct trace_id *judged; /* owned; what split was while parts were judged */
     struct frame_rows *rows;
-    bool keeps_split; /* rows take the traces in several places, else the others */
+    bool keeps_split;  /* rows take the traces in several places, else the others */
+    bool judges_parts; /* halves are judged first, and only what they leave open is joined */
     struct fm_why *why;
 };
 
@@ -334,7 +394,7 @@ static int joining_note_block(struct joining *joining, const struct query_file *
     struct opened_file opened;
     struct ask_ids *ids;
 
-    int rc = opened_init(&opened, file, joining->why);
+    int rc = opened_init(&opened, joining->files, file, joining->why);
     if (rc < 0)
         return rc;
     rc = ask_ids_of_block(opened.block, FILES_IDS_MAX, &ids, joining->why);
@@ -394,6 +454,8 @@ static int joining_find(struct joining *joining)
 static bool joining_wants_trace(void *self, const struct trace_id *id)
 {
     const struct joining *joining = self;
+    if (joining->judges_parts && !joining->keeps_split)
+        return true;
     return ask_ids_has(joining->split, joining->split_count, id) == joining->keeps_split;
 }
 
@@ -427,12 +489,13 @@ static int joining_read_block(struct joining *joining, uint32_t file)
     struct opened_file opened;
     struct fm_buf otlp;
 
-    int rc = opened_init(&opened, &joining->files->files[file], joining->why);
+    int rc = opened_init(&opened, joining->files, &joining->files->files[file], joining->why);
     if (rc < 0)
         return rc;
     fm_buf_init(&otlp, QUERY_ANSWER_MAX);
     for (size_t i = 0; rc >= 0 && i < count; i++) {
-        if (pieces[i].file != file)
+        if (pieces[i].file != file ||
+            !ask_ids_has(joining->split, joining->split_count, &pieces[i].id))
             continue;
         fm_buf_reset(&otlp);
         rc = block_find_trace(opened.block, &pieces[i].id, &otlp, NULL, joining->why);
@@ -442,6 +505,24 @@ static int joining_read_block(struct joining *joining, uint32_t file)
     fm_buf_fini(&otlp);
     opened_fini(&opened);
     return rc == FM_EMALFORMED ? FM_ECORRUPT : rc;
+}
+
+/* Of the traces that lie in several places those that a part of says may matter. */
+static void joining_keep_candidates(struct joining *joining, struct ask_part *part)
+{
+    size_t count, kept = 0;
+    uint64_t floor_ns = ask_part_floor_ns(part);
+    const struct eval_candidate *candidates = ask_part_candidates(part, &count);
+    struct trace_id *ids = malloc((count + 1) * sizeof *ids);
+    if (!ids)
+        return; /* all are joined */
+    for (size_t i = 0; i < count; i++) {
+        if (candidates[i].start_ns >= floor_ns)
+            ids[kept++] = candidates[i].id;
+    }
+    joining->judged = joining->split; /* part refers to them */
+    joining->split = ids;
+    joining->split_count = ask_ids_sort(ids, kept);
 }
 
 /* Those that lie in several places, joined. */
@@ -484,7 +565,7 @@ static int files_ask_block(struct query_files *files, const struct query_file *f
     files->stats.block_bytes += file->meta.size_bytes;
     if (file->end_ns < ask_part_floor_ns(part))
         return FM_OK;
-    int rc = opened_init(&opened, file, why);
+    int rc = opened_init(&opened, files, file, why);
     if (rc < 0)
         return rc;
     rc = ask_part_add_block(part, opened.block, why);
@@ -495,14 +576,18 @@ static int files_ask_block(struct query_files *files, const struct query_file *f
 static int files_ask_each(struct joining *joining, const struct ask *ask,
                           struct ask_part **ret_part)
 {
-    const struct ask_limits limits = {
-        .memory_max = FILES_MEMORY_MAX,
-        .excluded = joining->split,
-        .excluded_count = joining->split_count,
-    };
+    struct ask_limits limits = {.memory_max = FILES_MEMORY_MAX};
     struct query_files *files = joining->files;
     FM_AUTO(ask_part) part = NULL;
 
+    joining->judges_parts = ask_joins(ask);
+    if (joining->judges_parts) {
+        limits.partial = joining->split;
+        limits.partial_count = joining->split_count;
+    } else {
+        limits.excluded = joining->split;
+        limits.excluded_count = joining->split_count;
+    }
     int rc = ask_part_new(&part, ask, &limits, joining->why);
     for (size_t i = 0; rc == FM_OK && i < files->count && !ask_part_is_full(part); i++) {
         const struct query_file *file = &files->files[i];
@@ -514,6 +599,8 @@ static int files_ask_each(struct joining *joining, const struct ask *ask,
                           : files_ask_block(files, file, part, joining->why);
         rc = files_absorb(files, rc, joining->why);
     }
+    if (rc == FM_OK && joining->judges_parts)
+        joining_keep_candidates(joining, part);
     if (rc == FM_OK)
         rc = files_ask_joined(joining, ask, part);
     if (rc < 0)
@@ -544,6 +631,7 @@ int query_files_ask(struct query_files *files, const struct ask *ask, struct ask
     if (rc == FM_OK)
         rc = files_ask_each(&joining, ask, ret_part);
     free(joining.split);
+    free(joining.judged);
     fm_buf_fini(&joining.pieces);
     return rc;
 }
@@ -556,19 +644,25 @@ static int find_on_record(void *self, struct fm_slice otlp)
     return rc == FM_ELIMIT ? FM_OK : rc; /* the trace says itself that it is partial */
 }
 
-static int files_find_in_block(const struct query_file *file, const struct trace_id *id,
-                               struct trace *trace, struct fm_buf *otlp, uint64_t *inspected,
+static int files_find_in_block(struct query_files *files, const struct query_file *file,
+                               const struct trace_id *id, struct trace *trace, struct fm_buf *otlp,
                                struct fm_why *why)
 {
     struct opened_file opened;
     uint64_t bytes = 0;
+    bool maybe = true;
+    int rc = FM_OK;
 
-    int rc = opened_init(&opened, file, why);
-    if (rc < 0)
+    if (files->list)
+        rc = bucket_block_may_have(files->reader, files->list, file->listed, id, &files->budget,
+                                   &maybe, why);
+    if (rc == FM_OK && maybe)
+        rc = opened_init(&opened, files, file, why);
+    if (rc < 0 || !maybe)
         return rc;
     fm_buf_reset(otlp);
     rc = block_find_trace(opened.block, id, otlp, &bytes, why);
-    *inspected += bytes;
+    files->stats.inspected_bytes += bytes;
     opened_fini(&opened);
     if (rc == FM_OK)
         rc = find_on_record(trace, fm_buf_slice(otlp));
@@ -582,11 +676,12 @@ int query_files_find(struct query_files *files, const struct trace_id *id, struc
     int rc = FM_OK;
 
     fm_buf_init(&otlp, QUERY_ANSWER_MAX);
+    if (files->list)
+        bucket_list_warm_blooms(files->reader, files->list, id, &files->budget);
     for (size_t i = 0; rc == FM_OK && i < files->count; i++) {
         const struct query_file *file = &files->files[i];
-        rc = file->is_log
-                 ? log_read(files, file, find_on_record, trace, why)
-                 : files_find_in_block(file, id, trace, &otlp, &files->stats.inspected_bytes, why);
+        rc = file->is_log ? log_read(files, file, find_on_record, trace, why)
+                          : files_find_in_block(files, file, id, trace, &otlp, why);
         rc = files_absorb(files, rc, why);
     }
     fm_buf_fini(&otlp);

@@ -433,3 +433,17 @@ int query_view(enum ask_kind kind, struct fm_slice json, struct fm_buf *out)
     fm_arena_fini(&view.scratch);
     return rc;
 }
+
+int query_view_trace(struct fm_slice json, struct fm_buf *out)
+{
+    struct view view = {.terminal = terminal_of(1), .out = out};
+    struct json_token token;
+
+    fm_arena_init(&view.scratch, QUERY_ANSWER_MAX);
+    json_reader_init(&view.reader, json, &view.scratch);
+    int rc = view_next(&view, JSON_OBJECT_BEGIN, &token);
+    if (rc == FM_OK)
+        rc = view_on_trace(&view, NULL);
+    fm_arena_fini(&view.scratch);
+    return rc;
+}

@@ -5,6 +5,17 @@
 
 #include "fermata/s3.h"
 
+static int fuzz_on_object(void *self, const struct s3_listed *object)
+{
+    uint64_t *sum = self;
+    for (size_t i = 0; i < object->key.len; i++)
+        *sum += object->key.ptr[i];
+    for (size_t i = 0; i < object->etag.len; i++)
+        *sum += object->etag.ptr[i];
+    *sum += object->size;
+    return FM_OK;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static int fuzz_on_part(void *self, const struct s3_part *part)
@@ -67,5 +78,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (s3_parts_read(body, fuzz_on_part, &sum, marker) == FM_OK)
         FM_ASSERT(memchr(marker, '\0', sizeof marker));
     (void)!s3_uploads_read(body, fuzz_on_upload, &sum);
+    struct fm_buf token;
+    fm_buf_init(&token, FM_KIB(4));
+    (void)!s3_objects_read(body, fuzz_on_object, &sum, &token);
+    fm_buf_fini(&token);
     return 0;
 }

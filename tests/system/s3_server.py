@@ -102,7 +102,7 @@ class S3Server:
         self.part_min = 0              # of all parts but the last
         self.checksum_support = True   # False: 400 for x-amz-checksum-*
         self.bucket_exists = True
-        self.objects, self.uploads = {}, {}
+        self.objects, self.uploads, self.written, self.digests = {}, {}, {}, {}
         self.faults, self.log, self.violations = [], [], []
         self.lock = threading.RLock()
         self.tls = tls
@@ -164,6 +164,28 @@ class S3Server:
     def now(self):
         return time.time() + self.clock_offset_s
 
+    def put(self, key, body):
+        with self.lock:
+            self.objects[key] = body
+            self.written[key] = self.now()
+
+    def digest(self, content):
+        """MD5, once for each of the last objects."""
+        with self.lock:
+            known = self.digests.get(id(content))
+            if not known or known[0] is not content:
+                if len(self.digests) > 1000:
+                    self.digests.clear()
+                known = self.digests[id(content)] = content, hashlib.md5(content).hexdigest()
+            return known[1]
+
+    def modified(self, key):
+        return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(self.written.get(key, self.now())))
+
+    def sent(self, key=""):
+        """Bytes of the objects whose keys end so."""
+        return sum(entry.get("sent", 0) for entry in self.requests("GET", key))
+
     # ---- rules of the house ----
 
     def check_write(self, key, body):
@@ -203,7 +225,7 @@ class S3Server:
                 raise Refusal(412, "PreconditionFailed", "the key exists",
                               extra="<Condition>If-None-Match</Condition>")
             self.check_write(key, body)
-            self.objects[key] = body
+            self.put(key, body)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -325,6 +347,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def answer(self, status, body=b"", headers=None, close=False):
         self.entry["status"] = status
+        self.entry["sent"] = len(body)
+        self.entry["range"] = self.headers.get("range")
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
@@ -447,10 +471,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
             content = self.s3.objects.get(key)
         if content is None:
             raise Refusal(404, "NoSuchKey", key)
-        headers = {"ETag": '"%s"' % hashlib.md5(content).hexdigest()}
+        headers = {"ETag": '"%s"' % self.s3.digest(content)}
+        if self.headers.get("if-match") not in (None, headers["ETag"]):
+            raise Refusal(412, "PreconditionFailed", "another version", extra="<Condition>If-Match</Condition>")
         if self.command == "HEAD":
             headers["Content-Length"] = str(len(content))
-        return 200, content, headers
+        match = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("range", ""))
+        if not match:
+            return 200, content, headers
+        first, last = int(match[1]), int(match[2])
+        if first >= len(content):
+            raise Refusal(416, "InvalidRange", "beyond the end")
+        part = content[first:last + 1]
+        headers["Content-Range"] = f"bytes {first}-{first + len(part) - 1}/{len(content)}"
+        return 206, part, headers
 
     def upload(self, key, query):
         upload = self.s3.uploads.get(query["uploadId"][0])
@@ -516,7 +550,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         keys = [key for key in self.s3.keys() if key.startswith(prefix) and key > after]
         page = keys[:self.s3.page]
         cut = len(keys) > len(page)
-        inner = "".join(f"<Contents><Key>{escape(key)}</Key></Contents>" for key in page)
+        inner = "".join(
+            f"<Contents><Key>{escape(key)}</Key><LastModified>{self.s3.modified(key)}</LastModified>"
+            f"<ETag>&quot;{self.s3.digest(self.s3.objects[key])}&quot;</ETag>"
+            f"<Size>{len(self.s3.objects[key])}</Size></Contents>" for key in page)
         token = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if cut else ""
         return 200, (f"<ListBucketResult><IsTruncated>{str(cut).lower()}</IsTruncated>{token}"
                      f"{inner}</ListBucketResult>").encode(), {}

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ask - questions over many traces, as jobs over a snapshot.
  *
- *   WAITING --> PREPARING --> RUNNING --> FINISHING --> ENDED        any --> ENDED
+ *   WAITING --> [LISTING -->] PREPARING --> RUNNING --> FINISHING --> ENDED      any --> ENDED
  *
- * Suspended in WAITING (a question before it ends), PREPARING, FINISHING (their job) and RUNNING:
+ * Suspended in WAITING (a question before it ends), LISTING (of a bucket), PREPARING, FINISHING
+ * (their job) and RUNNING:
  * up to worker_count jobs have a place each, and beside them one merges what they found.  Places
  * are given out newest first and not at all if nothing in them could enter the answer.
  * The deadline and a client that goes set one flag that every job looks at; the machine ends when
@@ -17,7 +18,8 @@
 #define TASK_PIECES_MAX  FM_MIB(64)
 
 static const struct fm_sm_rule task_rules[] = {
-    [TASK_WAITING] = {"waiting", FM_TO(TASK_PREPARING) | FM_TO(TASK_ENDED)},
+    [TASK_WAITING] = {"waiting", FM_TO(TASK_LISTING) | FM_TO(TASK_PREPARING) | FM_TO(TASK_ENDED)},
+    [TASK_LISTING] = {"listing", FM_TO(TASK_PREPARING) | FM_TO(TASK_ENDED)},
     [TASK_PREPARING] = {"preparing", FM_TO(TASK_RUNNING) | FM_TO(TASK_ENDED)},
     [TASK_RUNNING] = {"running", FM_TO(TASK_FINISHING) | FM_TO(TASK_ENDED)},
     [TASK_FINISHING] = {"finishing", FM_TO(TASK_ENDED)},
@@ -29,12 +31,14 @@ static void ask_run_next(struct query_engine *engine);
 
 /* ---- the end ---- */
 
-static void worker_fini(struct query_worker *worker, struct ids_cache *cache)
+static void worker_fini(struct query_worker *worker)
 {
-    ids_cache_release(cache, fm_take(worker->ids));
+    struct block_cache *cache = &worker->task->engine->ids;
+    block_cache_release(cache, fm_take(worker->ids));
+    block_cache_release(&worker->task->engine->lists, fm_take(worker->list));
     for (uint32_t i = 0; i < worker->near_count; i++) {
-        ids_cache_release(cache, worker->nears[i].ids);
-        ids_cache_release(cache, worker->nears[i].shared);
+        block_cache_release(cache, worker->nears[i].ids);
+        block_cache_release(cache, worker->nears[i].shared);
         free(worker->nears[i].with_head);
     }
     worker->near_count = 0;
@@ -47,11 +51,16 @@ static void worker_fini(struct query_worker *worker, struct ids_cache *cache)
 
 static struct query_task *query_task_free(struct query_task *task)
 {
-    for (uint32_t i = 0; i < task->worker_count; i++)
-        worker_fini(&task->workers[i], &task->engine->ids);
+    for (uint32_t i = 0; i < task->worker_count; i++) {
+        if (task->workers[i].task)
+            worker_fini(&task->workers[i]);
+    }
+    task_release_lists(task);
+    fm_buf_fini(&task->list_key);
     task->main = ask_part_free(task->main);
     task->question = ask_free(task->question);
     task->snapshot = store_snapshot_free(task->snapshot);
+    task->listed = bucket_list_free(task->listed);
     fm_buf_fini(&task->pieces);
     fm_buf_fini(&task->part);
     free(task->places);
@@ -116,7 +125,7 @@ static void task_end(struct query_task *task, bool was_running)
 static int worker_find_near(struct query_worker *worker)
 {
     struct query_task *task = worker->task;
-    struct ids_cache *cache = &task->engine->ids;
+    struct block_cache *cache = &task->engine->ids;
     const struct query_place *place = &task->places[worker->place];
     const struct block_id *id = place->is_head ? NULL : &task_meta(task, worker->place)->id;
     if (!ask_joins(task->question) || task->place_count == 1)
@@ -125,7 +134,7 @@ static int worker_find_near(struct query_worker *worker)
     if (!worker->nears)
         return FM_ENOMEM;
     if (id)
-        worker->ids = ids_cache_find(cache, id, NULL);
+        worker->ids = block_cache_find(cache, &(struct cache_key){.a = id});
     for (uint32_t i = 0; i < task->place_count; i++) {
         if (i == worker->place || !place_is_near(place, &task->places[i]))
             continue;
@@ -134,8 +143,9 @@ static int worker_find_near(struct query_worker *worker)
         if (task->places[i].is_head)
             continue;
         const struct block_id *other = &task_meta(task, i)->id;
-        near->shared = id ? ids_cache_find(cache, id, other) : NULL;
-        near->ids = near->shared ? NULL : ids_cache_find(cache, other, NULL);
+        near->shared =
+            id ? block_cache_find(cache, &(struct cache_key){.a = id, .b = other}) : NULL;
+        near->ids = near->shared ? NULL : block_cache_find(cache, &(struct cache_key){.a = other});
     }
     return FM_OK;
 }
@@ -185,7 +195,7 @@ static void task_start_workers(struct query_task *task)
             (struct pf_job){.work = worker_work, .done = worker_done, .lane = PF_LANE_QUERY};
         task->rc = worker_find_near(worker);
         if (task->rc < 0) {
-            worker_fini(worker, &task->engine->ids);
+            worker_fini(worker);
             return;
         }
         worker->is_running = true;
@@ -207,7 +217,9 @@ static bool task_has_running(const struct query_task *task)
 static void task_job_work(struct pf_job *job)
 {
     struct query_task *task = FM_CONTAINER(job, struct query_task, job);
-    if (task->sm.state == TASK_PREPARING)
+    if (task->sm.state == TASK_LISTING)
+        task->job_rc = task_list(task, &task->job_why);
+    else if (task->sm.state == TASK_PREPARING)
         task->job_rc = task_prepare(task, &task->job_why);
     else if (task->sm.state == TASK_RUNNING)
         task->job_rc = task_merge(task, &task->job_why);
@@ -238,10 +250,11 @@ static void task_job_done(struct pf_job *job)
         task->why = task->job_why;
     }
     for (uint32_t i = 0; i < task->merged_count; i++) {
-        worker_fini(task->merged[i], &task->engine->ids);
+        worker_fini(task->merged[i]);
         task->merged[i]->has_result = false;
     }
     task->merged_count = 0;
+    task_release_lists(task);
     if (task->wants_part)
         task_give_part(task);
     task_step(task);
@@ -265,7 +278,7 @@ static void task_start_merge(struct query_task *task)
         if (task->workers[i].has_result)
             task->merged[task->merged_count++] = &task->workers[i];
     }
-    if (!task->merged_count)
+    if (!task->merged_count && !task->lists.len)
         return;
     task->wants_part = task->ask->streams && task->next_place < task->place_count &&
                        (!task->part_ns || now_ns - task->part_ns >= PART_INTERVAL_NS);
@@ -297,7 +310,15 @@ static void task_step(struct query_task *task)
 {
     switch ((enum task_state)task->sm.state) {
     case TASK_WAITING:
-        task->rc = task_begin(task);
+        if (task->engine->options.bucket) {
+            fm_sm_move(&task->sm, TASK_LISTING);
+            task_submit(task);
+            return;
+        }
+        /* fall through */
+    case TASK_LISTING:
+        if (task->rc == FM_OK)
+            task->rc = task_begin(task);
         if (task->rc == FM_OK)
             task_submit(task);
         else
@@ -309,6 +330,7 @@ static void task_step(struct query_task *task)
             return;
         }
         fm_sm_move(&task->sm, TASK_RUNNING);
+        task->rc = task_take_lists(task);
         /* fall through */
     case TASK_RUNNING:
         if (!task_run(task))
@@ -468,6 +490,16 @@ void ask_put_metrics(const struct query_engine *engine, struct fm_buf *out)
                    &engine->ids.hits);
     metric_counter(out, "fermata_query_ids_cache_misses_total", "Ids not found there.",
                    &engine->ids.misses);
+    metric_counter(out, "fermata_query_ids_cache_evictions_total",
+                   "Ids that made room, or whose block is gone.", &engine->ids.evictions);
+    metric_gauge(out, "fermata_query_tags_cache_bytes", "Names and values that blocks say, kept.",
+                 engine->lists.bytes);
+    metric_counter(out, "fermata_query_tags_cache_hits_total", "Blocks that it answered for.",
+                   &engine->lists.hits);
+    metric_counter(out, "fermata_query_tags_cache_misses_total", "Blocks that had to be read.",
+                   &engine->lists.misses);
+    metric_counter(out, "fermata_query_tags_cache_evictions_total",
+                   "Lists that made room, or whose block is gone.", &engine->lists.evictions);
     metric_histogram_put(out, "fermata_query_ask_seconds", "Questions, from start to answer.",
                          &engine->ask_seconds);
 }

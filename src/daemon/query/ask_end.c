@@ -3,9 +3,8 @@
  * answer. */
 #include <stdlib.h>
 
+#include "fermata/block_traces.h"
 #include "internal.h"
-
-#define EACH_TRACE_SHARE 8u /* more than 1 / 8 of a block's traces: read it through */
 
 static int task_fill_found(struct query_task *task, struct query_found *found, bool is_final,
                            struct fm_why *why)
@@ -47,8 +46,11 @@ static int task_merge_one(struct query_task *task, struct query_worker *worker, 
 int task_merge(struct query_task *task, struct fm_why *why)
 {
     struct query_found found;
+    int rc = task_merge_lists(task);
+    if (rc < 0)
+        return rc;
     for (uint32_t i = 0; i < task->merged_count; i++) {
-        int rc = task_merge_one(task, task->merged[i], why);
+        rc = task_merge_one(task, task->merged[i], why);
         if (rc < 0)
             return rc;
     }
@@ -56,7 +58,7 @@ int task_merge(struct query_task *task, struct fm_why *why)
     task->main_is_full = ask_part_is_full(task->main);
     if (!task->wants_part)
         return FM_OK;
-    int rc = task_fill_found(task, &found, false, why);
+    rc = task_fill_found(task, &found, false, why);
     if (rc < 0)
         return rc;
     fm_buf_init(&task->part, task->memory_part);
@@ -66,9 +68,11 @@ int task_merge(struct query_task *task, struct fm_why *why)
 
 /* ---- traces that lie in several places ---- */
 
-/* Candidates are joined newest first, a batch at a time, until none that is left is new enough. */
-#define BATCH_FIRST 32u
-#define BATCH_MAX   4096u
+/* Candidates are joined newest first, a batch at a time, until none that is left is new enough.  If
+ * a few batches did not get there, all the rest is read in one go. */
+#define BATCH_FIRST  32u
+#define SPARSE_SHARE 32u /* fewer than 1 / 32 of a block's traces: read each by itself */
+#define BATCH_LAST   256u
 
 struct joiner {
     struct query_task *task;
@@ -137,41 +141,48 @@ static int joiner_on_record(void *self, const struct store_record *record, struc
     return rc == FM_ECORRUPT ? FM_OK : rc;
 }
 
-static int joiner_on_trace(void *self, const struct trace_id *id, struct fm_slice otlp)
+/* A trace's row is the number of its id. */
+static int joiner_read_rows(struct joiner *joiner, const struct block *block,
+                            const struct ask_ids *ids, const struct query_piece *pieces,
+                            size_t count)
 {
-    struct joiner *joiner = self;
-    return joiner_wants_trace(joiner, id) ? joiner_add(joiner, otlp) : FM_OK;
-}
-
-static int joiner_find_each(struct joiner *joiner, const struct block *block,
-                            const struct query_piece *pieces, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
+    FM_AUTO(block_traces) traces = NULL;
+    struct trace_id id;
+    int rc = block_traces_new(&traces, block, 0);
+    if (rc == FM_OK)
+        block_traces_want(traces, ask_part_parts(joiner->task->main));
+    if (rc == FM_OK && count < ids->count / SPARSE_SHARE)
+        rc = block_traces_sparse(traces);
+    for (size_t i = 0, row = 0; i < count && rc == FM_OK; i++) {
         if (!rows_turn_has(joiner->turn, &pieces[i].id))
             continue;
+        row += ask_ids_before(ids->ids + row, ids->count - row, &pieces[i].id);
+        if (row == ids->count || !trace_id_equal(&ids->ids[row], &pieces[i].id))
+            continue;
         fm_buf_reset(&joiner->otlp);
-        int rc = block_find_trace(block, &pieces[i].id, &joiner->otlp, NULL, joiner->why);
+        block_traces_seek(traces, row);
+        rc = block_traces_next(traces, &id, &joiner->otlp, joiner->why);
+        if (rc == FM_OK && !trace_id_equal(&id, &pieces[i].id))
+            rc = FM_ECORRUPT;
         if (rc == FM_OK)
             rc = joiner_add(joiner, fm_buf_slice(&joiner->otlp));
-        if (rc < 0)
-            return rc;
     }
-    return FM_OK;
+    return rc == FM_END ? FM_ECORRUPT : rc;
 }
 
 static int joiner_read_block(struct joiner *joiner, const struct query_piece *pieces, size_t count)
 {
-    const struct query_task *task = joiner->task;
-    size_t index = task->places[pieces->place].block;
-    struct store_opened opened;
-    int rc = store_opened_init(&opened, task->snapshot, index, joiner->why);
+    struct query_task *task = joiner->task;
+    struct ask_ids *ids = NULL;
+    struct place_opened opened;
+    int rc = place_open(&opened, task, pieces->place, joiner->why);
     if (rc < 0)
         return rc;
-    if (count > task_meta(task, pieces->place)->trace_count / EACH_TRACE_SHARE)
-        rc = block_each_trace(opened.block, joiner_on_trace, joiner, joiner->why);
-    else
-        rc = joiner_find_each(joiner, opened.block, pieces, count);
-    store_opened_fini(&opened, task->snapshot);
+    rc = ask_ids_of_block(opened.block, task->memory_part, &ids, joiner->why);
+    if (rc == FM_OK)
+        rc = joiner_read_rows(joiner, opened.block, ids, pieces, count);
+    free(ids);
+    place_close(&opened, task);
     return rc;
 }
 
@@ -198,7 +209,7 @@ static int joiner_fill(void *self, struct frame_rows *rows, const struct rows_tu
         int rc = joiner->task->places[place].is_head
                      ? joiner_read_head(joiner)
                      : joiner_read_block(joiner, joiner->pieces + begin, end - begin);
-        if (rc == FM_ECORRUPT || rc == FM_EIO || rc == FM_ENOTFOUND || rc == FM_EMALFORMED)
+        if (bucket_rc_is_damage(rc))
             joiner->task->damaged_count++;
         else if (rc < 0)
             return rc;
@@ -337,7 +348,7 @@ static int joiner_run(struct joiner *joiner, struct fm_why *why)
         if (rc < 0)
             return rc;
         at += count;
-        size = FM_MIN(size * 2, FM_MAX(size, BATCH_MAX));
+        size = size < BATCH_LAST ? size * 2 : joiner->candidate_count;
     }
     return FM_OK;
 }

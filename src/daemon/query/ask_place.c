@@ -80,6 +80,8 @@ static int place_compare(const void *a, const void *b)
         return left->is_head ? -1 : 1;
     if (left->end_ns != right->end_ns)
         return left->end_ns > right->end_ns ? -1 : 1;
+    if (left->is_listed != right->is_listed)
+        return left->is_listed ? 1 : -1;
     return left->block > right->block ? -1 : left->block < right->block;
 }
 
@@ -95,25 +97,42 @@ static void task_list_beyond(struct query_task *task)
     }
 }
 
+/* The head and the node's blocks. */
+static int task_put_own(struct query_task *task)
+{
+    size_t count = store_snapshot_block_count(task->snapshot);
+    int rc = task_list_head(task);
+    for (size_t i = 0; rc == FM_OK && i < count; i++) {
+        const struct block_meta *meta = &store_snapshot_block(task->snapshot, i)->meta;
+        task->places[task->place_count++] =
+            (struct query_place){.block = i, .start_ns = meta->start_ns, .end_ns = meta->end_ns};
+    }
+    return rc;
+}
+
 static int task_list_places(struct query_task *task)
 {
     size_t count = store_snapshot_block_count(task->snapshot);
-    task->places = calloc(count + 1, sizeof *task->places);
+    size_t listed_count = task->listed ? task->listed->count : 0;
+    int rc = FM_OK;
+    task->places = calloc(count + listed_count + 1, sizeof *task->places);
     if (!task->places)
         return FM_ENOMEM;
-    int rc = task_list_head(task);
+    if (!task->engine->options.bucket_only)
+        rc = task_put_own(task);
+    if (rc == FM_OK)
+        rc = task_put_listed(task);
     if (rc < 0)
         return rc;
-    for (size_t i = 0; i < count; i++) {
-        const struct block_meta *meta = &store_snapshot_block(task->snapshot, i)->meta;
-        struct query_place *place = &task->places[task->place_count++];
-        *place =
-            (struct query_place){.block = i, .start_ns = meta->start_ns, .end_ns = meta->end_ns};
-        place->is_asked = window_has(task, meta->start_ns, meta->end_ns);
+    for (uint32_t i = 0; i < task->place_count; i++) {
+        struct query_place *place = &task->places[i];
+        if (place->is_head)
+            continue;
+        place->is_asked = window_has(task, place->start_ns, place->end_ns);
         if (!place->is_asked)
             continue;
         task->stats.block_count++;
-        task->stats.block_bytes += meta->size_bytes;
+        task->stats.block_bytes += task_meta(task, i)->size_bytes;
     }
     qsort(task->places, task->place_count, sizeof *task->places, place_compare);
     for (uint32_t i = 0; i < task->place_count; i++)
@@ -175,17 +194,32 @@ static int task_understand(struct query_task *task, struct fm_why *why)
     return ask_new(&task->question, &question, &task->ask->is_text_wrong, why);
 }
 
+/* What has to be known before the bucket can be listed, or the store. */
+static int task_read_question(struct query_task *task, struct fm_why *why)
+{
+    if (task->question)
+        return FM_OK;
+    int rc = task_check_range(task, why);
+    if (rc == FM_OK)
+        rc = task_understand(task, why);
+    if (rc == FM_OK)
+        ask_window(task->question, &task->window_start_ns, &task->window_end_ns);
+    return rc;
+}
+
+int task_list(struct query_task *task, struct fm_why *why)
+{
+    int rc = task_read_question(task, why);
+    return rc < 0 ? rc : task_list_bucket(task, why);
+}
+
 int task_prepare(struct query_task *task, struct fm_why *why)
 {
     struct ask_limits limits = {.memory_max = task->memory_part,
                                 .cancelled = &task->ask->cancelled};
-    int rc = task_check_range(task, why);
+    int rc = task_read_question(task, why);
     if (rc == FM_OK)
-        rc = task_understand(task, why);
-    if (rc < 0)
-        return rc;
-    ask_window(task->question, &task->window_start_ns, &task->window_end_ns);
-    rc = task_list_places(task);
+        rc = task_list_places(task);
     return rc < 0 ? rc : ask_part_new(&task->main, task->question, &limits, why);
 }
 
@@ -328,14 +362,13 @@ static int worker_ask_head(struct query_worker *worker)
 
 static int worker_ask_block(struct query_worker *worker)
 {
-    const struct query_task *task = worker->task;
-    struct store_opened opened;
-    int rc =
-        store_opened_init(&opened, task->snapshot, task->places[worker->place].block, &worker->why);
+    struct query_task *task = worker->task;
+    struct place_opened opened;
+    int rc = place_open(&opened, task, worker->place, &worker->why);
     if (rc < 0)
         return rc == FM_EMALFORMED ? FM_ECORRUPT : rc;
     rc = ask_part_add_block(worker->part, opened.block, &worker->why);
-    store_opened_fini(&opened, task->snapshot);
+    place_close(&opened, task);
     return rc;
 }
 
@@ -356,15 +389,21 @@ static int worker_ask(struct query_worker *worker)
     limits.partial_count = worker->partial_count;
     if (task->places[worker->place].is_head)
         limits.memory_max = PART_MEMORY(task->memory_part);
+    limits.for_list = worker_makes_list(worker);
     rc = ask_part_new(&worker->part, task->question, &limits, &worker->why);
     if (rc < 0)
         return rc;
     rc = task->places[worker->place].is_head ? worker_ask_head(worker) : worker_ask_block(worker);
+    if (rc == FM_OK && limits.for_list)
+        worker_make_list(worker);
     return rc < 0 ? rc : worker_put_pieces(worker);
 }
 
-static bool rc_is_damage(int rc)
+static bool worker_is_damaged(const struct query_worker *worker)
 {
+    int rc = worker->rc;
+    if (worker->task->places[worker->place].is_listed && rc != FM_EMALFORMED)
+        return bucket_rc_is_damage(rc);
     return rc == FM_ECORRUPT || rc == FM_EIO || rc == FM_ENOTFOUND || rc == FM_EUNSUPPORTED;
 }
 
@@ -373,7 +412,7 @@ void worker_work(struct pf_job *job)
     struct query_worker *worker = FM_CONTAINER(job, struct query_worker, job);
     fm_buf_init(&worker->pieces, PIECES_MAX);
     worker->rc = worker_ask(worker);
-    if (rc_is_damage(worker->rc)) {
+    if (worker_is_damaged(worker)) {
         log_warn("store.read_failed", "why=\"%s\"", worker->why.text);
         worker->is_damaged = true;
         worker->part = ask_part_free(worker->part);

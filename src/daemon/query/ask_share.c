@@ -16,26 +16,32 @@ bool place_is_near(const struct query_place *a, const struct query_place *b)
     return gap <= PLACE_NEAR_NS;
 }
 
-static int worker_load_ids(struct query_worker *worker, uint32_t place, struct ids_entry **entry)
+static size_t ids_bytes(const struct ask_ids *ids)
+{
+    return sizeof *ids + ids->count * sizeof ids->ids[0];
+}
+
+static int worker_load_ids(struct query_worker *worker, uint32_t place, struct cache_entry **entry)
 {
     struct query_task *task = worker->task;
-    struct store_opened opened;
+    struct place_opened opened;
     struct ask_ids *ids = NULL;
     if (*entry)
         return FM_OK;
-    int rc = store_opened_init(&opened, task->snapshot, task->places[place].block, &worker->why);
+    int rc = place_open(&opened, task, place, &worker->why);
     if (rc < 0)
         return rc;
     rc = ask_ids_of_block(opened.block, task->memory_part, &ids, &worker->why);
-    store_opened_fini(&opened, task->snapshot);
+    place_close(&opened, task);
     if (rc < 0)
         return rc;
-    *entry = ids_entry_new(&task_meta(task, place)->id, NULL, ids);
+    const struct cache_key key = {.a = &task_meta(task, place)->id};
+    *entry = cache_entry_new(&key, ids, ids_bytes(ids));
     return *entry ? FM_OK : FM_ENOMEM;
 }
 
 /* Of a block's ids those that the head's records have keys of. */
-static int worker_share_head(struct query_worker *worker, const struct ids_entry *of_block,
+static int worker_share_head(struct query_worker *worker, const struct cache_entry *of_block,
                              struct query_near *near)
 {
     const struct query_task *task = worker->task;
@@ -64,8 +70,9 @@ static int worker_share_block(struct query_worker *worker, struct query_near *ne
         rc = ask_ids_shared(worker->ids->ids, near->ids->ids, &shared);
     if (rc < 0)
         return rc;
-    near->shared = ids_entry_new(&task_meta(task, worker->place)->id,
-                                 &task_meta(task, near->place)->id, shared);
+    const struct cache_key key = {.a = &task_meta(task, worker->place)->id,
+                                  .b = &task_meta(task, near->place)->id};
+    near->shared = cache_entry_new(&key, shared, ids_bytes(shared));
     return near->shared ? FM_OK : FM_ENOMEM;
 }
 
@@ -73,7 +80,7 @@ static int worker_share(struct query_worker *worker, struct query_near *near)
 {
     const struct query_task *task = worker->task;
     bool is_head = task->places[worker->place].is_head;
-    struct ids_entry **ids = is_head ? &near->ids : &worker->ids;
+    struct cache_entry **ids = is_head ? &near->ids : &worker->ids;
     if (!is_head && !task->places[near->place].is_head)
         return worker_share_block(worker, near);
     int rc = worker_load_ids(worker, is_head ? near->place : worker->place, ids);

@@ -6,12 +6,15 @@
  *   ask_place.c  its jobs: one place (the head or a block) each
  *   ask_share.c  which traces lie in several places, and the pieces of those that may matter
  *   ask_end.c    its jobs: merging, traces that lie in several places, the answer
- *   ids_cache.c  ids of blocks and what blocks share, between questions
+ *   bucket.c     blocks of the bucket as places
+ *   block_cache.c  ids of blocks, what blocks share, their names and values, between questions
+ *   list_cache.c   the part of it that answers for names and values
  */
 #ifndef QUERY_INTERNAL_H
 #define QUERY_INTERNAL_H
 
 #include "fermata/ask.h"
+#include "fermata/bucket_read.h"
 #include "fermata/hash.h"
 #include "fermata/query_ask.h"
 #include "fermata/store_read.h"
@@ -20,34 +23,45 @@
 #define QUERY_QUEUE_PER_SLOT 16u
 #define QUERY_THREADS_MAX    16u
 
-/* ---- ids_cache.c: on the loop; entries are immutable, jobs read what a reference holds ---- */
+/* ---- block_cache.c: on the loop; entries are immutable, jobs read what a reference holds ---- */
 
-struct ids_entry {
+struct cache_key {
+    const struct block_id *a, *b; /* b: NULL, or what is said of both, in any order */
+    struct fm_slice what;
+};
+struct cache_entry {
     struct fm_link chain; /* of its hash */
     struct fm_link line;  /* least recently used first */
-    struct block_id a, b; /* what both share; b all zeros: all of a */
+    struct block_id a, b; /* b all zeros: of a alone */
     uint32_t refs;        /* users; the cache has none */
     bool is_kept;
-    struct ask_ids *ids; /* owned */
+    size_t held_bytes;
+    union { /* owned; one piece of memory */
+        void *held;
+        struct ask_ids *ids;
+        struct ask_list *list;
+    };
+    size_t what_len;
+    uint8_t what[];
 };
-#define IDS_CHAINS 1024u
-struct ids_cache {
-    struct fm_link chains[IDS_CHAINS];
+#define BLOCK_CACHE_CHAINS 1024u
+struct block_cache {
+    struct fm_link chains[BLOCK_CACHE_CHAINS];
     struct fm_link line;
     size_t bytes, bytes_max;
     uint64_t seed;
-    metric hits, misses;
+    metric hits, misses, evictions;
 };
-void ids_cache_init(struct ids_cache *cache, size_t bytes_max, uint64_t seed);
-void ids_cache_fini(struct ids_cache *cache);
-/* With a reference, or NULL.  a, b in any order. */
-struct ids_entry *ids_cache_find(struct ids_cache *cache, const struct block_id *a,
-                                 const struct block_id *b);
-/* In a job: of ids, taken over; with a reference. */
-struct ids_entry *ids_entry_new(const struct block_id *a, const struct block_id *b,
-                                struct ask_ids *ids);
+void block_cache_init(struct block_cache *cache, size_t bytes_max, uint64_t seed);
+void block_cache_fini(struct block_cache *cache);
+/* With a reference, or NULL. */
+struct cache_entry *block_cache_find(struct block_cache *cache, const struct cache_key *key);
+/* In a job: of what is held, taken over; with a reference.  NULL: no memory. */
+struct cache_entry *cache_entry_new(const struct cache_key *key, void *held, size_t held_bytes);
 /* Gives the reference back; an entry that the cache has not got is put there. */
-void ids_cache_release(struct ids_cache *cache, struct ids_entry *entry);
+void block_cache_release(struct block_cache *cache, struct cache_entry *entry);
+/* The block is gone.  What a question under way still finds out of it ages like the rest. */
+void block_cache_forget(struct block_cache *cache, const struct block_id *id);
 
 /* ---- the engine ---- */
 
@@ -60,7 +74,8 @@ struct query_engine {
     uint32_t running_count;
     struct fm_link asks_waiting; /* struct query_task */
     uint32_t asks_waiting_count, asks_running_count;
-    struct ids_cache ids;
+    struct block_cache ids, lists;
+    atomic_bool is_stopping;
     metric queries_total, refused_total, failed_total, inspected_bytes_total, blocks_failed_total;
     struct metric_histogram seconds;
     metric asks_total[QUERY_TRACES + 1];
@@ -74,7 +89,8 @@ void ask_put_metrics(const struct query_engine *engine, struct fm_buf *out);
 
 struct query_place { /* the head or a block; newest first */
     bool is_head;
-    size_t block;              /* of the snapshot */
+    bool is_listed;            /* a block of the bucket */
+    size_t block;              /* of the snapshot, or of the bucket's list */
     uint64_t start_ns, end_ns; /* of its spans */
     bool is_asked;             /* overlaps the window, or: */
     bool is_beyond;            /* does not, but may hold parts of traces that do */
@@ -87,8 +103,8 @@ struct query_piece { /* of a trace that lies in several places */
 
 struct query_near { /* a place that may share traces with the one a worker has */
     uint32_t place;
-    struct ids_entry *ids, *shared; /* references; NULL: not known yet.  Of the head: NULL */
-    struct ask_ids *with_head;      /* owned; what a block and the head share */
+    struct cache_entry *ids, *shared; /* references; NULL: not known yet, or the head */
+    struct ask_ids *with_head;        /* owned; what a block and the head share */
 };
 
 struct query_worker { /* one place at a time; its job's between submit and done */
@@ -97,11 +113,12 @@ struct query_worker { /* one place at a time; its job's between submit and done 
     bool is_running, has_result;
     uint32_t place;
     uint64_t floor_ns;
-    struct ids_entry *ids;    /* of its own place, as query_near.ids */
+    struct cache_entry *ids;  /* of its own place, as query_near.ids */
     struct query_near *nears; /* owned */
     uint32_t near_count;
     /* results */
-    struct ask_part *part;     /* owned; NULL: nothing to merge */
+    struct ask_part *part;    /* owned; NULL: nothing to merge */
+    struct cache_entry *list; /* a reference, or NULL; what part says, to be kept */
     struct fm_buf pieces;     /* struct query_piece, of candidates */
     struct trace_id *partial; /* owned; sorted */
     size_t partial_count;
@@ -110,7 +127,14 @@ struct query_worker { /* one place at a time; its job's between submit and done 
     struct fm_why why;
 };
 
-enum task_state { TASK_WAITING, TASK_PREPARING, TASK_RUNNING, TASK_FINISHING, TASK_ENDED };
+enum task_state {
+    TASK_WAITING,
+    TASK_LISTING,
+    TASK_PREPARING,
+    TASK_RUNNING,
+    TASK_FINISHING,
+    TASK_ENDED
+};
 
 struct query_task {
     struct fm_sm sm;
@@ -123,6 +147,8 @@ struct query_task {
     bool is_timed_out;
     struct store_snapshot *snapshot; /* owned */
     struct ask *question;            /* owned */
+    struct bucket_list *listed;      /* owned; NULL: the bucket is not asked, or cannot be */
+    struct bucket_budget budget;     /* of listed */
     uint64_t begin_ns, part_ns;      /* when the last part was given; 0: none */
 
     struct query_place *places; /* owned; constant once prepared */
@@ -130,6 +156,8 @@ struct query_task {
     uint64_t *head_keys; /* owned; sorted; of all its records */
     size_t head_key_count;
     uint64_t window_start_ns, window_end_ns;
+    struct fm_buf list_key; /* what of blocks is asked for; empty: nothing that is kept */
+    struct fm_buf lists;    /* struct cache_entry *; references, to be merged */
 
     struct query_worker workers[QUERY_THREADS_MAX];
     uint32_t worker_count;
@@ -162,8 +190,53 @@ static inline bool task_is_cancelled(const struct query_task *task)
 }
 static inline const struct block_meta *task_meta(const struct query_task *task, uint32_t place)
 {
-    return &store_snapshot_block(task->snapshot, task->places[place].block)->meta;
+    const struct query_place *at = &task->places[place];
+    return at->is_listed ? &task->listed->blocks[at->block].meta
+                         : &store_snapshot_block(task->snapshot, at->block)->meta;
 }
+
+/* bucket.c: jobs */
+
+bool bucket_rc_is_damage(int rc);
+FM_MUST int task_list_bucket(struct query_task *task, struct fm_why *why);
+FM_MUST int task_put_listed(struct query_task *task); /* there is room for all */
+struct place_opened {                                 /* a block, wherever it is */
+    const struct block *block;
+    bool is_listed;
+    union {
+        struct store_opened local;
+        struct bucket_opened remote;
+    };
+};
+FM_MUST int place_open(struct place_opened *opened, struct query_task *task, uint32_t place,
+                       struct fm_why *why);
+void place_close(struct place_opened *opened, struct query_task *task);
+
+struct trace_task { /* of one trace */
+    struct query_engine *engine;
+    struct query_trace *query; /* the caller's */
+    struct store_snapshot *snapshot;
+    struct bucket_list *listed; /* owned; NULL: the bucket is not asked, or cannot be */
+    struct bucket_budget budget;
+    uint32_t bucket_failed;
+    struct pf_job job;
+    struct fm_link link;
+    uint64_t begin_ns;
+    int rc;
+};
+FM_MUST int trace_list_bucket(struct trace_task *task, struct fm_why *why);
+FM_MUST int trace_find_in_bucket(struct trace_task *task, struct trace *trace, struct fm_why *why);
+
+/* list_cache.c */
+
+/* On the loop, once, before workers start: takes what is kept, of places that then need not be
+ * asked. */
+FM_MUST int task_take_lists(struct query_task *task);
+FM_MUST int task_merge_lists(struct query_task *task); /* in a job */
+void task_release_lists(struct query_task *task);
+/* In a job.  Making none costs the next question time, nothing else. */
+bool worker_makes_list(const struct query_worker *worker);
+void worker_make_list(struct query_worker *worker);
 
 /* ask_share.c: jobs */
 
@@ -175,6 +248,7 @@ FM_MUST int worker_put_pieces(struct query_worker *worker);
 
 /* ask_place.c: jobs */
 bool keys_have(const uint64_t *keys, size_t count, uint64_t key); /* sorted */
+FM_MUST int task_list(struct query_task *task, struct fm_why *why);
 FM_MUST int task_prepare(struct query_task *task, struct fm_why *why);
 void worker_work(struct pf_job *job);
 

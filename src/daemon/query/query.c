@@ -13,16 +13,6 @@
 #define QUERY_METRICS_RANGE_NS (24 * 3600 * FM_NS_PER_S)
 #define QUERY_IDS_BYTES_MAX    FM_MIB(16)
 
-struct trace_task {
-    struct query_engine *engine;
-    struct query_trace *query; /* the caller's */
-    struct store_snapshot *snapshot;
-    struct pf_job job;
-    struct fm_link link;
-    uint64_t begin_ns;
-    int rc;
-};
-
 static void query_options_complete(struct query_options *options)
 {
     if (!options->thread_count)
@@ -50,9 +40,15 @@ int query_engine_new(struct query_engine **ret_engine, struct platform *platform
     query_options_complete(&engine->options);
     fm_list_init(&engine->waiting);
     fm_list_init(&engine->asks_waiting);
-    ids_cache_init(&engine->ids, QUERY_IDS_BYTES_MAX, pf_random_u64(platform));
+    block_cache_init(&engine->ids, QUERY_IDS_BYTES_MAX, pf_random_u64(platform));
+    block_cache_init(&engine->lists, options->lists_bytes_max, pf_random_u64(platform));
     *ret_engine = engine;
     return FM_OK;
+}
+
+void query_engine_stop(struct query_engine *engine)
+{
+    atomic_store(&engine->is_stopping, true);
 }
 
 struct query_engine *query_engine_free(struct query_engine *engine)
@@ -61,7 +57,8 @@ struct query_engine *query_engine_free(struct query_engine *engine)
         return NULL;
     FM_ASSERT(engine->running_count == 0 && engine->waiting_count == 0);
     FM_ASSERT(engine->asks_running_count == 0 && engine->asks_waiting_count == 0);
-    ids_cache_fini(&engine->ids);
+    block_cache_fini(&engine->ids);
+    block_cache_fini(&engine->lists);
     free(engine);
     return NULL;
 }
@@ -72,8 +69,10 @@ static void trace_task_work(struct pf_job *job)
     struct query_trace *query = task->query;
     FM_AUTO(trace) trace = NULL;
     task->rc = trace_new(&trace, &query->id, task->engine->options.trace_bytes_max);
-    if (task->rc == FM_OK)
+    if (task->rc == FM_OK && !task->engine->options.bucket_only)
         task->rc = store_find_trace(task->snapshot, &query->id, trace, &query->stats, &query->why);
+    if (task->rc == FM_OK)
+        task->rc = trace_find_in_bucket(task, trace, &query->why);
     if (task->rc == FM_OK)
         task->rc = trace_finish(trace);
     if (task->rc < 0)
@@ -86,9 +85,8 @@ static void trace_task_work(struct pf_job *job)
 
 static void query_run_next(struct query_engine *engine);
 
-static void trace_task_done(struct pf_job *job)
+static void trace_task_end(struct trace_task *task)
 {
-    struct trace_task *task = FM_CONTAINER(job, struct trace_task, job);
     struct query_engine *engine = task->engine;
     struct query_trace *query = task->query;
     int rc = task->rc;
@@ -98,10 +96,42 @@ static void trace_task_done(struct pf_job *job)
     if (rc < 0)
         metric_add(&engine->failed_total, 1);
     (void)store_snapshot_free(task->snapshot);
+    (void)bucket_list_free(task->listed);
     free(task);
     engine->running_count--;
     query->done(query, rc);
     query_run_next(engine);
+}
+
+static void trace_task_done(struct pf_job *job)
+{
+    trace_task_end(FM_CONTAINER(job, struct trace_task, job));
+}
+
+static void trace_task_read(struct trace_task *task)
+{
+    task->job =
+        (struct pf_job){.work = trace_task_work, .done = trace_task_done, .lane = PF_LANE_QUERY};
+    pf_job_submit(task->engine->platform, &task->job);
+}
+
+static void trace_list_work(struct pf_job *job)
+{
+    struct trace_task *task = FM_CONTAINER(job, struct trace_task, job);
+    task->rc = trace_list_bucket(task, &task->query->why);
+}
+
+/* The bucket was listed first: see bucket.c. */
+static void trace_list_done(struct pf_job *job)
+{
+    struct trace_task *task = FM_CONTAINER(job, struct trace_task, job);
+    if (task->rc == FM_OK)
+        task->rc = store_snapshot_new(task->engine->store, fm_slice_text(task->query->tenant),
+                                      &task->snapshot);
+    if (task->rc == FM_OK)
+        trace_task_read(task);
+    else
+        trace_task_end(task);
 }
 
 static void query_run_next(struct query_engine *engine)
@@ -111,8 +141,12 @@ static void query_run_next(struct query_engine *engine)
         fm_list_remove(&task->link);
         engine->waiting_count--;
         engine->running_count++;
+        if (task->snapshot) {
+            trace_task_read(task);
+            continue;
+        }
         task->job = (struct pf_job){
-            .work = trace_task_work, .done = trace_task_done, .lane = PF_LANE_QUERY};
+            .work = trace_list_work, .done = trace_list_done, .lane = PF_LANE_QUERY};
         pf_job_submit(engine->platform, &task->job);
     }
 }
@@ -127,7 +161,9 @@ void query_trace_start(struct query_engine *engine, struct query_trace *query)
     query->why.text[0] = '\0';
     if (engine->waiting_count < engine->options.concurrency_max * QUERY_QUEUE_PER_SLOT)
         task = calloc(1, sizeof *task);
-    if (task)
+    if (task && engine->options.bucket)
+        rc = FM_OK; /* the snapshot follows the listing */
+    else if (task)
         rc = store_snapshot_new(engine->store, fm_slice_text(query->tenant), &task->snapshot);
     if (rc < 0) {
         free(task);
@@ -158,4 +194,6 @@ void query_put_metrics(const struct query_engine *engine, struct fm_buf *out)
     metric_histogram_put(out, "fermata_query_trace_seconds", "Trace by id, from start to answer.",
                          &engine->seconds);
     ask_put_metrics(engine, out);
+    if (engine->options.bucket)
+        bucket_reader_put_metrics(engine->options.bucket, out);
 }

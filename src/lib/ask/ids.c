@@ -59,18 +59,18 @@ int ask_ids_of_block(const struct block *block, size_t bytes_max, struct ask_ids
     return rc;
 }
 
-/* The first place at or behind from that does not lie before id: lists may differ much in length.*/
-static size_t ids_seek(const struct ask_ids *list, size_t from, const struct trace_id *id)
+/* By leaps, for the next one is often near. */
+size_t ask_ids_before(const struct trace_id *ids, size_t count, const struct trace_id *id)
 {
-    size_t step = 1, low = from, high;
-    while (low + step < list->count && id_compare(&list->ids[low + step], id) < 0) {
+    size_t step = 1, low = 0, high;
+    while (low + step < count && id_compare(&ids[low + step], id) < 0) {
         low += step;
         step *= 2;
     }
-    high = FM_MIN(low + step, list->count);
+    high = FM_MIN(low + step, count);
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (id_compare(&list->ids[middle], id) < 0)
+        if (id_compare(&ids[middle], id) < 0)
             low = middle + 1;
         else
             high = middle;
@@ -89,9 +89,9 @@ int ask_ids_shared(const struct ask_ids *a, const struct ask_ids *b, struct ask_
             fm_buf_put(&found, &a->ids[i], sizeof a->ids[i]);
             i++, j++;
         } else if (order < 0) {
-            i = ids_seek(a, i, &b->ids[j]);
+            i += ask_ids_before(a->ids + i, a->count - i, &b->ids[j]);
         } else {
-            j = ids_seek(b, j, &a->ids[i]);
+            j += ask_ids_before(b->ids + j, b->count - j, &a->ids[i]);
         }
     }
     struct ask_ids *ids = found.failed ? NULL : malloc(sizeof *ids + found.len);

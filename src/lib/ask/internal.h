@@ -45,6 +45,11 @@ FM_MUST int ask_set_add(struct ask_set *set, const struct traceql_value *value);
 bool ask_set_has(const struct ask_set *set, const struct traceql_value *value);
 void ask_set_sort(struct ask_set *set); /* for reading; adding goes on to work */
 
+/* ---- list.c ---- */
+
+FM_MUST int ask_list_new(struct ask_list **ret_list, const struct ask_set sets[ASK_SCOPES]);
+FM_MUST int ask_list_add(const struct ask_list *list, struct ask_set sets[ASK_SCOPES]);
+
 /* ---- names.c ---- */
 
 /* One set per scope of the names in a source; with a filter only of spans that come through. */

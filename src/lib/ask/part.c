@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "fermata/block_frames.h"
+#include "fermata/block_traces.h"
 #include "internal.h"
 
 struct ask_part {
@@ -10,6 +11,7 @@ struct ask_part {
     struct eval_limits limits;
     size_t source_memory_max;
     uint64_t floor_ns;
+    uint32_t count_max;              /* of names or values */
     struct eval_plan *plan;          /* owned; SEARCH, TAG_VALUES */
     struct eval_search *search;      /* owned; SEARCH */
     struct eval_plan *weak_plan;     /* owned; of a question that is not local */
@@ -106,14 +108,14 @@ static int part_prepare(struct ask_part *part, struct fm_why *why)
         part->limits.by_span = true;
         return series_new(&part->series, ask->query, &part->limits, &ask->series, why);
     case ASK_TAG_VALUES:
-        ask_set_init(&part->sets[0], ask->limit ? ask->limit : ASK_NAMES_MAX);
+        ask_set_init(&part->sets[0], part->count_max);
         rc = part_add_words(part);
         if (rc == FM_OK)
             rc = eval_plan_new(&part->plan, ask->query, why);
         return rc < 0 ? rc : part_want_field(part);
     case ASK_TAG_NAMES:
         for (unsigned i = 0; i < ASK_SCOPES; i++)
-            ask_set_init(&part->sets[i], ask->limit ? ask->limit : ASK_NAMES_MAX);
+            ask_set_init(&part->sets[i], part->count_max);
         break;
     }
     return FM_OK;
@@ -150,6 +152,7 @@ int ask_part_new(struct ask_part **ret_part, const struct ask *ask, const struct
         return fm_fail(why, FM_ENOMEM, "no memory for a part of the answer");
     part->ask = ask;
     part->floor_ns = limits->floor_ns;
+    part->count_max = ask->limit && !limits->for_list ? ask->limit : ASK_NAMES_MAX;
     part->source_memory_max = limits->memory_max / 2;
     part->limits = (struct eval_limits){
         .start_ns = FM_MAX(ask->start_ns, ask->kind == ASK_SEARCH ? limits->floor_ns : 0),
@@ -266,6 +269,16 @@ int ask_part_add_rows(struct ask_part *part, const struct frame_rows *rows, stru
     return part_add(part, &place, why);
 }
 
+int ask_part_list(const struct ask_part *part, struct ask_list **ret_list)
+{
+    return ask_list_new(ret_list, part->sets);
+}
+
+int ask_part_add_list(struct ask_part *part, const struct ask_list *list)
+{
+    return ask_list_add(list, part->sets);
+}
+
 static int part_merge_sets(struct ask_part *part, const struct ask_part *other)
 {
     for (unsigned i = 0; i < ASK_SCOPES; i++) {
@@ -342,6 +355,33 @@ const struct eval_candidate *ask_part_candidates(const struct ask_part *part, si
     const struct eval_search *search = part->weak ? part->weak : part->search;
     *ret_count = 0;
     return search ? eval_search_candidates(search, ret_count) : NULL;
+}
+
+unsigned ask_part_parts(const struct ask_part *part)
+{
+    static const unsigned of_scope[] = {
+        [TRACEQL_ANY_SCOPE] = BLOCK_TRACES_SPAN_ATTRIBUTES | BLOCK_TRACES_RESOURCE_ATTRIBUTES,
+        [TRACEQL_SPAN] = BLOCK_TRACES_SPAN_ATTRIBUTES,
+        [TRACEQL_RESOURCE] = BLOCK_TRACES_RESOURCE_ATTRIBUTES,
+        [TRACEQL_EVENT] = BLOCK_TRACES_EVENTS,
+        [TRACEQL_LINK] = BLOCK_TRACES_LINKS,
+        [TRACEQL_INSTRUMENTATION] = BLOCK_TRACES_SCOPE_ATTRIBUTES,
+    };
+    unsigned parts = 0;
+    uint32_t count = 0;
+    const struct traceql_field *fields = part->search ? eval_plan_fields(part->plan, &count) : NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        enum frame_domain domain = frame_field_domain(&fields[i]);
+        bool is_service = fields[i].scope == TRACEQL_RESOURCE &&
+                          fm_slice_equal_text(fields[i].name, "service.name");
+        if (fields[i].intrinsic != TRACEQL_ATTRIBUTE)
+            parts |= domain == FRAME_EVENT  ? BLOCK_TRACES_EVENTS
+                     : domain == FRAME_LINK ? BLOCK_TRACES_LINKS
+                                            : 0;
+        else if (!is_service)
+            parts |= of_scope[fields[i].scope];
+    }
+    return fields ? parts : BLOCK_TRACES_ALL;
 }
 
 const struct frame_stats *ask_part_stats(const struct ask_part *part)

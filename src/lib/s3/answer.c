@@ -255,6 +255,7 @@ void s3_answer_read(const struct s3_call *call, const struct s3_response_view *r
 struct listing {
     s3_part_visit *part_visit;
     s3_upload_visit *upload_visit;
+    s3_listed_visit *object_visit;
     void *self;
 };
 
@@ -339,4 +340,56 @@ int s3_uploads_read(struct fm_slice body, s3_upload_visit *visit, void *self)
 {
     struct listing listing = {.upload_visit = visit, .self = self};
     return xml_each(body, "ListMultipartUploadsResult/Upload", listing_on_upload, &listing);
+}
+
+static int listing_on_object(void *self, struct fm_slice inner)
+{
+    const struct listing *listing = self;
+    struct fm_buf key, number, etag, wrapped;
+    struct s3_listed object = {0};
+    uint64_t modified_ns;
+
+    fm_buf_init(&key, FM_KIB(4));
+    fm_buf_init(&number, 128);
+    fm_buf_init(&etag, 256);
+    listing_wrap(inner, &wrapped);
+    struct fm_slice document = fm_buf_slice(&wrapped);
+    int rc = wrapped.failed ? FM_ELIMIT : FM_OK;
+    if (rc == FM_OK && answer_find(document, "i/Key", &key) != FM_OK)
+        rc = FM_EMALFORMED;
+    if (rc == FM_OK && answer_find(document, "i/Size", &number) == FM_OK)
+        rc = fm_u64_parse(fm_buf_slice(&number), &object.size);
+    if (rc == FM_OK && answer_find(document, "i/ETag", &etag) == FM_OK &&
+        answer_is_printable(fm_buf_slice(&etag)))
+        object.etag = fm_buf_slice(&etag);
+    if (rc == FM_OK && answer_find(document, "i/LastModified", &number) == FM_OK &&
+        fm_rfc3339_parse(fm_buf_slice(&number), &modified_ns) == FM_OK)
+        object.modified_unix_s = (int64_t)(modified_ns / FM_NS_PER_S);
+    object.key = fm_buf_slice(&key);
+    if (rc == FM_OK)
+        rc = listing->object_visit(listing->self, &object);
+    fm_buf_fini(&wrapped);
+    fm_buf_fini(&key);
+    fm_buf_fini(&number);
+    fm_buf_fini(&etag);
+    return rc;
+}
+
+int s3_objects_read(struct fm_slice body, s3_listed_visit *visit, void *self,
+                    struct fm_buf *next_token)
+{
+    struct listing listing = {.object_visit = visit, .self = self};
+    struct fm_buf text;
+
+    fm_buf_reset(next_token);
+    fm_buf_init(&text, 64);
+    int rc = xml_each(body, "ListBucketResult/Contents", listing_on_object, &listing);
+    if (rc == FM_OK && answer_find(body, "ListBucketResult/IsTruncated", &text) == FM_OK &&
+        fm_slice_equal_text(fm_buf_slice(&text), "true")) {
+        rc = answer_find(body, "ListBucketResult/NextContinuationToken", next_token);
+        if (rc > 0 || (rc == FM_OK && !next_token->len))
+            rc = FM_EMALFORMED; /* more is there, and no way to it */
+    }
+    fm_buf_fini(&text);
+    return rc;
 }

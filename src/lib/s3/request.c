@@ -152,6 +152,8 @@ static void request_add_headers(struct request_maker *maker, const struct s3_cal
                     call->verb == S3_MULTIPART_COMPLETE;
     if (has_body && object->md5)
         request_add_base64(maker, "content-md5", object->md5, 16);
+    if (call->verb == S3_GET && object->etag.len)
+        request_add(maker, "if-match", object->etag.ptr, object->etag.len);
     if (object->create_only && (call->verb == S3_PUT || call->verb == S3_MULTIPART_COMPLETE))
         request_add(maker, "if-none-match", "*", 1);
     if (call->verb == S3_GET && call->range_last) {

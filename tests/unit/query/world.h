@@ -152,6 +152,7 @@ static void world_set_options(struct world *world, const struct query_options *o
     world->engine = query_engine_free(world->engine);
     world->options = *options;
     assert_ok(query_engine_new(&world->engine, sim_platform(world->sim), world->store, options));
+    store_set_gone(world->store, query_forget_block, world->engine);
 }
 
 static int world_open(void **state)
@@ -184,6 +185,7 @@ static int world_open(void **state)
 static int world_close(void **state)
 {
     struct world *world = *state;
+    store_set_gone(world->store, NULL, NULL);
     world->engine = query_engine_free(world->engine);
     store_close(world->store, on_closed, world);
     while (!world->is_closed)

@@ -2,6 +2,8 @@
 /* One row for each line of the table in docs/formats/s3.md. */
 #include "../../support/test.h"
 
+#include <stdio.h>
+
 #include "fermata/s3.h"
 
 #define ERROR(code)                                                                                \
@@ -336,6 +338,67 @@ static void test_uploads(void **state)
                                 uploads_on_upload, &count) < 0);
 }
 
+struct listed {
+    unsigned count;
+    uint64_t size;
+    int64_t modified_s;
+    char key[64], etag[64];
+};
+
+static int listed_on_object(void *self, const struct s3_listed *object)
+{
+    struct listed *listed = self;
+    listed->count++;
+    listed->size += object->size;
+    listed->modified_s = object->modified_unix_s;
+    (void)snprintf(listed->key, sizeof listed->key, "%.*s", (int)object->key.len, object->key.ptr);
+    (void)snprintf(listed->etag, sizeof listed->etag, "%.*s", (int)object->etag.len,
+                   object->etag.len ? (const char *)object->etag.ptr : "");
+    return FM_OK;
+}
+
+#define OBJECT(inner) "<ListBucketResult><Contents>" inner "</Contents></ListBucketResult>"
+
+static void test_objects(void **state)
+{
+    (void)state;
+    struct listed listed = {0};
+    struct fm_buf token;
+    fm_buf_init(&token, 100);
+    assert_ok(s3_objects_read(
+        FM_SLICE("<ListBucketResult xmlns=\"x\"><IsTruncated>true</IsTruncated><Contents>"
+                 "<Key>a/b&amp;c</Key><LastModified>2026-01-02T03:04:05.000Z</LastModified>"
+                 "<ETag>&quot;e&quot;</ETag><Size>5</Size></Contents><Contents><Key>d</Key>"
+                 "<Size>7</Size></Contents><NextContinuationToken>n+/=</NextContinuationToken>"
+                 "</ListBucketResult>"),
+        listed_on_object, &listed, &token));
+    assert_int_equal(listed.count, 2);
+    assert_int_equal(listed.size, 12);
+    assert_string_equal(listed.key, "d");
+    assert_string_equal(listed.etag, "");
+    assert_true(fm_slice_equal_text(fm_buf_slice(&token), "n+/="));
+
+    assert_ok(s3_objects_read(FM_SLICE(OBJECT("<Key>a&amp;b</Key><ETag>&quot;e&quot;</ETag>"
+                                              "<LastModified>2026-01-02T03:04:05Z</LastModified>")),
+                              listed_on_object, &listed, &token));
+    assert_string_equal(listed.key, "a&b");
+    assert_string_equal(listed.etag, "\"e\"");
+    assert_int_equal(listed.modified_s, 1767323045);
+    assert_int_equal(token.len, 0);
+
+    static const char *const bad[] = {
+        OBJECT("<Size>5</Size>"),
+        OBJECT("<Key>k</Key><Size>many</Size>"),
+        "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
+        "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>"
+        "</NextContinuationToken></ListBucketResult>",
+        "<ListBucketResult><Contents><Key>k",
+    };
+    for (size_t i = 0; i < FM_COUNT(bad); i++)
+        assert_true(s3_objects_read(fm_slice_text(bad[i]), listed_on_object, &listed, &token) < 0);
+    fm_buf_fini(&token);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -348,6 +411,7 @@ int main(void)
         cmocka_unit_test(test_cut_answers_never_succeed),
         cmocka_unit_test(test_parts),
         cmocka_unit_test(test_uploads),
+        cmocka_unit_test(test_objects),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
