@@ -18,7 +18,9 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "system"))
+import mixed  # noqa: E402
 import protocols  # noqa: E402
+import queries  # noqa: E402
 from harness import FERMATA, Daemon, http_request, run_tool, wait_for  # noqa: E402
 
 SPANS = int(os.environ.get("BENCH_SPANS", "1000000"))
@@ -186,6 +188,12 @@ def print_node():
 def main(parts):
     if not parts or "node" in parts:
         print_node()
+    if not parts or "queries" in parts:
+        queries.print_queries()
+    if not parts or "mixed" in parts:
+        mixed.print_mixed()
+    if parts and not {"protocols", "fairness"} & set(parts):
+        return
     with tempfile.TemporaryDirectory(prefix="fermata-corpus-", dir=os.environ.get("BENCH_DIR")) as directory:
         corpus = pathlib.Path(directory) / "corpus"
         run_tool("emit", "--write-corpus", corpus, "--total", protocols.SPANS, "--seed", SEED, check=0)
