@@ -59,7 +59,7 @@ replay_bin := $(fuzzers:%=$(BUILD)/tests/replay_%)
 all: $(BUILD)/fermata                     ## build the program, build/fermata
 
 $(BUILD)/fermata: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard src/*.c)) $(call archives,tools) $(call archives,api) \
-                  $(call archives,ingest) $(call archives,replicate) $(call archives,uv) \
+                  $(call archives,ingest) $(call archives,replicate) $(call archives,export) $(call archives,uv) \
                   $(call archives,linux) $(call archives,config)
 	@echo "  LD   $@"
 	$(Q)$(CC) $(link_flags) -o $@ $(filter %.o,$^) -Wl,--whole-archive $(filter %.a,$^) \
@@ -88,7 +88,7 @@ $(filter $(BUILD)/tests/unit/$(1)/%,$(unit_bin)): $(BUILD)/tests/%: $(BUILD)/obj
 	    -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 endef
 # Modules that are tested on a body of the platform, and oracles that only tests may link.
-on_a_body := platform telemetry net tenants store replicate query ingest api tools config
+on_a_body := platform telemetry net bucket tenants store replicate export query ingest api tools config
 $(foreach m,$(on_a_body),$(eval extra_$(m) = $(call archives,uv) $(call archives,sim)))
 libs_test_snappy := -lsnappy
 $(foreach m,$(modules),$(eval $(call module_rules,$(m))))
@@ -101,7 +101,7 @@ $(sim_bin) $(bench_bin): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(support) $(e
 
 property_bin := $(BUILD)/tests/property/property
 $(property_bin): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/property/*.c)) \
-                 $(sort $(call archives,series) $(call archives,block))
+                 $(sort $(call archives,ask))
 	@echo "  LD   $@"
 	@mkdir -p $(@D)
 	$(Q)$(link)

@@ -18,6 +18,9 @@
 #include "fermata/tools.h"
 #include "fermata/units.h"
 #include "fermata/uv.h"
+#include "serve_bucket.h"
+#include "serve_detect.h"
+#include "serve_export.h"
 #include "serve_listen.h"
 
 #define SERVE_SETTINGS_MAX   64
@@ -38,8 +41,11 @@ struct serve {
     struct platform *platform;
     struct store *store;
     struct replicator *replicator;
+    struct exports *exports;
     struct query_engine *query;
+    struct bucket_reader *bucket; /* that queries read; NULL: none */
     struct tenants *tenants;
+    struct process *process; /* NULL: no processors */
     struct ingest *ingest;
     struct api *api;
     struct listeners listeners;
@@ -219,6 +225,11 @@ static void serve_put_metrics(void *self, struct fm_buf *out)
     ingest_put_metrics(serve->ingest, out);
     tenants_put_metrics(serve->tenants, out);
     listeners_put_metrics(&serve->listeners, out);
+    exports_put_metrics(serve->exports, out);
+    metric_family(out, "fermata_spans_dropped_total", "counter",
+                  "Acknowledged spans that went no further, by stage and reason.");
+    ingest_put_dropped(serve->ingest, out);
+    exports_put_dropped(serve->exports, out);
     metric_gauge(out, "fermata_memory_budget_bytes", "Limit of bodies held for clients.",
                  serve->budget.bytes_max);
     metric_gauge(out, "fermata_memory_used_bytes", "Bodies held for clients.",
@@ -283,6 +294,10 @@ static int serve_open_services(struct serve *serve)
         .search_range_max_ns = config->query_search_range,
         .metrics_range_max_ns = config->query_metrics_range,
         .series_max = (uint32_t)config->query_series,
+        .lists_bytes_max = config->query_tags_cache,
+        .bucket = serve->bucket,
+        .bucket_only = config->query_backend == CONFIG_BACKEND_BUCKET,
+        .bucket_bytes_max = config->query_bucket_bytes,
     };
     struct ingest_options ingest = {
         .limits = decode_limits_default,
@@ -291,6 +306,7 @@ static int serve_open_services(struct serve *serve)
         .retry_after_ms = (uint32_t)(config->retry_after / FM_NS_PER_MS),
         .budget = &serve->budget,
         .tenants = serve->tenants,
+        .process = serve->process,
         .cors_allowed_origins = config->cors_allowed_origins,
         .zipkin_cors_allowed_origins = config->zipkin_cors_allowed_origins,
         .sampling_strategies_file = config->sampling_strategies_file,
@@ -302,6 +318,7 @@ static int serve_open_services(struct serve *serve)
         rc = ingest_new(&serve->ingest, serve->platform, serve->store, &ingest);
     if (rc < 0)
         return rc;
+    store_set_gone(serve->store, query_forget_block, serve->query); /* it outlives the store */
     const struct api_options api = {
         .prefix = config->http_api_prefix,
         .tenants = serve->tenants,
@@ -348,15 +365,11 @@ static void serve_on_replicator_closed(void *self)
     store_close(serve->store, serve_on_store_closed, serve);
 }
 
-/* Nobody can reach us any more. */
-static void serve_on_listeners_closed(void *self)
+static void serve_on_exports_closed(void *self)
 {
     struct serve *serve = self;
     const struct store_observer nobody = {0};
-    if (serve->ingest)
-        ingest_stop(serve->ingest);
-    if (serve->tenants)
-        tenants_stop(serve->tenants);
+    serve->exports = NULL;
     if (serve->store)
         store_set_observer(serve->store, &nobody);
     if (serve->replicator)
@@ -365,6 +378,20 @@ static void serve_on_listeners_closed(void *self)
         serve_on_replicator_closed(serve);
     else
         serve_on_store_closed(serve);
+}
+
+/* Nobody can reach us any more. */
+static void serve_on_listeners_closed(void *self)
+{
+    struct serve *serve = self;
+    if (serve->ingest)
+        ingest_stop(serve->ingest);
+    if (serve->tenants)
+        tenants_stop(serve->tenants);
+    if (serve->exports)
+        exports_close(serve->exports, serve_on_exports_closed, serve);
+    else
+        serve_on_exports_closed(serve);
 }
 
 static void serve_on_deadline(struct pf_timer *timer)
@@ -388,6 +415,8 @@ static void serve_stop(struct serve *serve)
     pf_timer_start(serve->platform, &serve->deadline_timer, serve->config->shutdown_timeout);
     if (serve->api)
         api_set_ready(serve->api, false);
+    if (serve->query)
+        query_engine_stop(serve->query);
     listeners_close(&serve->listeners, serve->config->shutdown_timeout / 2,
                     serve_on_listeners_closed, serve);
 }
@@ -455,6 +484,15 @@ static int serve_start(struct serve *serve)
     rc = serve_open_replicator(serve, &why);
     if (rc < 0)
         return serve_fail("upload", rc, &why, EXIT_CONFIGURATION);
+    rc = serve_exports_open(&serve->exports, serve->platform, serve->store, serve->config, &why);
+    if (rc < 0)
+        return serve_fail("export", rc, &why, EXIT_CONFIGURATION);
+    rc = serve_bucket_new(&serve->bucket, serve->platform, serve->config, &why);
+    if (rc < 0)
+        return serve_fail("query", rc, &why, EXIT_CONFIGURATION);
+    rc = serve_process_new(&serve->process, serve->platform, serve->config, &why);
+    if (rc < 0)
+        return serve_fail("processors", rc, &why, EXIT_CONFIGURATION);
     rc = serve_open_tenants(serve, &why);
     if (rc < 0)
         return serve_fail("tenants", rc, &why, EXIT_CONFIGURATION);
@@ -508,8 +546,10 @@ int serve_main(int argc, char **argv)
     uv_platform_run(serve.platform);
     (void)api_free(serve.api);
     (void)ingest_free(serve.ingest);
+    (void)process_free(serve.process);
     (void)tenants_free(serve.tenants);
     (void)query_engine_free(serve.query);
+    (void)bucket_reader_free(serve.bucket);
     log_setup(LOG_LEVEL_INFO, false, NULL);
     (void)uv_platform_free(serve.platform);
     serve.config = config_free(serve.config);

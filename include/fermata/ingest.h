@@ -5,6 +5,7 @@
 
 #include "fermata/decode.h"
 #include "fermata/net_udp.h"
+#include "fermata/process.h"
 #include "fermata/store.h"
 #include "fermata/tenants.h"
 
@@ -15,6 +16,7 @@ struct ingest_options {
     uint32_t retry_after_ms;
     struct net_budget *budget;        /* borrowed; decompressed bodies are charged to it */
     struct tenants *tenants;          /* borrowed */
+    const struct process *process;    /* borrowed; NULL: none */
     const char *cors_allowed_origins; /* of OTLP/HTTP: blank separated, "*", or "" */
     const char *zipkin_cors_allowed_origins;
     const char *sampling_strategies_file; /* "": sample everything */
@@ -58,5 +60,7 @@ void ingest_reload(struct ingest *ingest);
 uint64_t ingest_accepted_spans(const struct ingest *ingest, enum ingest_receiver receiver);
 uint64_t ingest_refused_spans(const struct ingest *ingest, enum ingest_receiver receiver);
 void ingest_put_metrics(const struct ingest *ingest, struct fm_buf *out);
+/* Lines of fermata_spans_dropped_total{stage="process"}, without the family. */
+void ingest_put_dropped(const struct ingest *ingest, struct fm_buf *out);
 
 #endif

@@ -28,6 +28,14 @@ struct jaeger_client_stats {
 FM_MUST int jaeger_datagram_decode(struct fm_slice datagram, struct fm_arena *scratch,
                                    struct fm_buf *target, struct jaeger_client_stats *ret_stats,
                                    struct fm_why *why);
+/* The same, and otlp_pb_check's facts about what was appended: gathered on the way, or by that
+ * check if something may have to be mended.  Order of facts->trace_keys: that of the input. */
+struct decode_limits;
+struct decode_facts;
+FM_MUST int jaeger_datagram_check(struct fm_slice datagram, const struct decode_limits *limits,
+                                  struct fm_arena *scratch, struct fm_buf *target,
+                                  struct decode_facts *facts, struct jaeger_client_stats *ret_stats,
+                                  struct fm_why *why);
 /* A bare Batch struct, as posted to /api/traces (binary). */
 FM_MUST int jaeger_thrift_decode(struct fm_slice batch, enum thrift_encoding encoding,
                                  struct fm_arena *scratch, struct fm_buf *target,

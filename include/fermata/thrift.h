@@ -8,8 +8,10 @@
 #define FERMATA_THRIFT_H
 
 #include "fermata/base.h"
+#include "fermata/bytes.h"
 
-#define THRIFT_DEPTH_MAX 32
+#define THRIFT_DEPTH_MAX  32
+#define THRIFT_VARINT_MAX 10 /* bytes */
 
 enum thrift_encoding { THRIFT_COMPACT, THRIFT_BINARY_PROTOCOL };
 
@@ -71,6 +73,40 @@ FM_MUST int thrift_byte(struct thrift_reader *reader, int8_t *ret_value);
 FM_MUST int thrift_double(struct thrift_reader *reader, double *ret_value);
 FM_MUST int thrift_binary(struct thrift_reader *reader, struct fm_slice *ret_bytes);
 FM_MUST int thrift_skip(struct thrift_reader *reader, uint8_t type);
+
+/* For loops over many integers of the compact encoding: the varint at ptr, where THRIFT_VARINT_MAX
+ * bytes can be read.  The byte behind it; NULL: more than 64 bits. */
+static inline const uint8_t *thrift_varint_at(const uint8_t *ptr, uint64_t *ret_value)
+{
+    if (*ptr < 128) {
+        *ret_value = *ptr;
+        return ptr + 1;
+    }
+    uint64_t word = fm_load_le64(ptr), stop = ~word & UINT64_C(0x8080808080808080), high = 0;
+    size_t len = 9;
+    if (FM_LIKELY(stop)) {                               /* times take seven or eight bytes */
+        unsigned bits = (unsigned)__builtin_ctzll(stop); /* of the last byte's top bit */
+        word &= UINT64_MAX >> (63 - bits);
+        len = bits / 8 + 1;
+    } else { /* ids take nine or ten, one as often as the other: no branch */
+        uint64_t ninth = ptr[8], tenth = ptr[9] & (0 - (ninth >> 7));
+        if (FM_UNLIKELY(tenth > 1))
+            return NULL;
+        high = (ninth & 127) << 56 | tenth << 63;
+        len += (size_t)(ninth >> 7);
+    }
+    /* The low seven bits of each byte, together. */
+    word &= UINT64_C(0x7f7f7f7f7f7f7f7f);
+    word = (word & UINT64_C(0x007f007f007f007f)) | (word & UINT64_C(0x7f007f007f007f00)) >> 1;
+    word = (word & UINT64_C(0x00003fff00003fff)) | (word & UINT64_C(0x3fff00003fff0000)) >> 2;
+    word = (word & UINT64_C(0x0fffffff)) | (word & UINT64_C(0x0fffffff00000000)) >> 4;
+    *ret_value = word | high;
+    return ptr + len;
+}
+static inline int64_t thrift_from_zigzag(uint64_t value)
+{
+    return (int64_t)(value >> 1 ^ (~(value & 1) + 1));
+}
 
 struct thrift_writer {
     struct fm_buf *buf; /* borrowed; sticky errors */

@@ -2,10 +2,11 @@
 """Blocks to versitygw, an S3 server in Go that shares nothing with the test servers of ours.
 
 It checks signatures and honours If-None-Match.  boto3, which is not ours either, reads the
-bucket back.
+bucket back, and so do questions to it, over the ranges they need.
 """
 import base64
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -13,6 +14,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 import unittest
 import urllib.parse
 
@@ -20,7 +22,7 @@ import boto3
 import botocore.config
 import botocore.exceptions
 
-from harness import DaemonTest, free_port, request, run_tool, span, wait_for
+from harness import DaemonTest, free_port, http_request, request, run_tool, span, wait_for
 
 VERSITYGW = pathlib.Path(os.environ.get("INTEROP", "build/interop")) / "bin" / "versitygw"
 ACCESS, SECRET, REGION = "edge-writer", "correct horse/battery+staple=", "eu-west-7"
@@ -134,7 +136,7 @@ class VersitygwTest(DaemonTest):
         self.access_file.write_text(ACCESS + "\n")
         self.secret_file.write_text(SECRET + "\n")
 
-    def s3_daemon(self, settings=None):
+    def s3_daemon(self, settings=None, name="node"):
         return self.daemon({
             "upload.destination": "s3",
             "upload.s3.endpoint": self.gateway.url,
@@ -146,7 +148,7 @@ class VersitygwTest(DaemonTest):
             "upload.s3.secret_key_file": self.secret_file,
             "upload.request_timeout": "3s",
             "upload.retry_max_interval": "200ms",
-            **(settings or {})}).start()
+            **(settings or {})}, name).start()
 
     def make_block(self, daemon, tenant=None):
         VersitygwTest.serial += 1
@@ -236,6 +238,68 @@ class VersitygwTest(DaemonTest):
         self.wait_uploaded(daemon)
         self.check_bucket(daemon, 1)
         daemon.stop()
+
+    def upload_traces(self):
+        """Three blocks of three traces each, of a node that is gone then; the traces' numbers."""
+        daemon = self.s3_daemon()
+        for first in (11, 21, 31):
+            status, _, body = daemon.send(request(
+                [span(f"{n:032x}", f"{n:016x}", name=f"op {n}") for n in range(first, first + 3)]))
+            self.assertEqual(status, 200, body)
+            daemon.flush()
+        self.wait_uploaded(daemon)
+        self.check_bucket(daemon, 3)
+        daemon.stop()
+        return sorted(first + n for first in (11, 21, 31) for n in range(3))
+
+    def ask(self, *words, check=0, secret=SECRET):
+        """A question of the tool to the bucket."""
+        plain = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
+        result = run_tool(
+            "query", *words, "--bucket", "s3://traces/edge/a b", "--tenant", "single-tenant", "--json", check=check,
+            env={**plain, "AWS_ACCESS_KEY_ID": ACCESS, "AWS_SECRET_ACCESS_KEY": secret,
+                 "AWS_REGION": REGION, "AWS_ENDPOINT_URL_S3": self.gateway.url})
+        return json.loads(result.stdout) if check == 0 else result
+
+    @staticmethod
+    def numbers(answer):
+        return sorted(int(trace["traceID"], 16) for trace in answer["traces"])
+
+    def test_questions_of_the_tool(self):
+        expected = self.upload_traces()
+        now = int(time.time())
+        window = ("--start", now - 3600, "--end", now + 60, "--limit", 100)
+        self.assertEqual(self.numbers(self.ask("search", "{}", *window)), expected)
+        self.assertEqual(self.numbers(self.ask("search", '{ name = "op 22" }', *window)), [22])
+        self.assertEqual(self.numbers(self.ask("search", '{ name = "op 9" }', *window)), [])
+        for number in (11, 33):
+            text = json.dumps(self.ask("trace", f"{number:032x}"))
+            self.assertIn(f'"op {number}"', text)
+            self.assertEqual(text.count('"op '), 1)
+        self.ask("trace", f"{99:032x}", check=4)
+        refused = self.ask("search", "{}", *window, check=74, secret="guess")
+        self.assertIn("SignatureDoesNotMatch", refused.stderr)
+
+    def test_questions_of_a_daemon(self):
+        """A node that has nothing itself answers from the bucket."""
+        expected = self.upload_traces()
+        reader = self.s3_daemon({"query.backend": "bucket"}, "reader")
+        now = int(time.time())
+
+        def found(text):
+            path = f"/api/search?q={urllib.parse.quote(text)}&start={now - 3600}&end={now + 60}&limit=100"
+            status, _, body = http_request(reader.ports["query"], "GET", path, timeout=60)
+            self.assertEqual(status, 200, body)
+            return self.numbers(json.loads(body))
+        self.assertEqual(reader.blocks(), [])
+        self.assertEqual(found("{}"), expected)
+        self.assertEqual(found('{ name = "op 22" }'), [22])
+        for number in (11, 33):
+            self.assertEqual(reader.span_ids(f"{number:032x}"), [f"{number:016x}"])
+        self.assertEqual(reader.span_ids(f"{99:032x}"), [])
+        self.assertEqual(reader.metric("fermata_query_blocks_failed_total"), 0)
+        self.assertGreater(reader.metric("fermata_bucket_requests_total"), 0)
+        reader.stop()
 
     def test_a_name_that_is_taken_is_left_alone(self):
         foreign = b'{"blockID":"of somebody else"}'

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* datagrams - Jaeger's clients over UDP, many datagrams to one append.
  *
- *   datagram -> translate -> check -> admit -> batch ... -> append -> counted
+ *   datagram -> translate and check -> admit -> batch ... -> append -> counted
  *
  * Each datagram is decoded, checked and admitted by itself, so that a bad one costs nobody else;
  * what passed is joined in one buffer (OTLP joined with OTLP is OTLP).  Nobody waits for an answer,
- * so a batch fills until it is large or a moment has passed: a sync for every few datagrams would
- * cost more than all that is done with them.
+ * so a batch fills until it is large, and large ones wait for a few others, or until a moment has
+ * passed: a sync for every few datagrams would cost more than all that is done with them.  Of
+ * batches that come together the log writes the first, and meanwhile the others become one group.
  *
  * Nobody is answered.  So first the kernel's buffer absorbs: the socket is not read while too much
  * is on its way, the budget is used up, or the log refuses; a batch that was refused is appended
@@ -18,15 +19,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define BATCH_BYTES       FM_KIB(256) /* then it goes */
-#define DATAGRAM_OTLP_MAX FM_MIB(2)   /* what 64 KiB can become */
-#define DATAGRAM_SCRATCH  FM_MIB(4)
-#define IN_FLIGHT_MAX     FM_MIB(4)            /* of one receiver, appended and not durable */
-#define STALL_NS          UINT64_C(20000000)   /* the budget was used up */
-#define HELD_NS           UINT64_C(2000000000) /* then a batch that the log refuses is dropped */
-#define REFUSED_NS        UINT64_C(100000000)  /* the log took no batch */
-#define FILL_NS           UINT64_C(40000000)   /* then it goes, however small */
-#define RECENT_KEYS       256u
+#define BATCH_BYTES          FM_KIB(256) /* large: then it waits for others */
+#define PROCESSED_GROWTH_MAX 8u          /* by processors, of a batch */
+#define GROUP_BYTES          FM_MIB(1)   /* of large ones: then they go */
+#define DATAGRAM_OTLP_MAX    FM_MIB(2)   /* what 64 KiB can become */
+#define DATAGRAM_SCRATCH     FM_MIB(4)
+#define IN_FLIGHT_MAX        FM_MIB(4)            /* of one receiver, appended and not durable */
+#define STALL_NS             UINT64_C(20000000)   /* the budget was used up */
+#define HELD_NS              UINT64_C(2000000000) /* then a batch that the log refuses is dropped */
+#define REFUSED_NS           UINT64_C(100000000)  /* the log took no batch */
+#define FILL_NS              UINT64_C(40000000)   /* then it goes, however small */
+#define RECENT_KEYS          256u
 
 /* Spans on their way to the log. */
 struct batch {
@@ -37,9 +40,10 @@ struct batch {
     uint32_t trace_key_count, trace_key_cap;
     uint64_t recent_keys[RECENT_KEYS]; /* by their low bits; 0: none */
     uint32_t span_count, mended_count;
+    uint32_t dropped_count; /* by processors; they are not in span_count */
     uint64_t start_min_ns, end_max_ns;
     uint64_t appended_ns; /* first */
-    struct fm_link link;  /* lane->held, or none */
+    struct fm_link link;  /* lane->large or held, or none */
     struct store_append append;
 };
 
@@ -48,15 +52,17 @@ struct datagrams_lane { /* of one receiver */
     enum ingest_receiver receiver;
     struct net_udp *udp;   /* borrowed; NULL: closed */
     struct batch *filling; /* owned; NULL: none */
+    struct fm_link large;  /* batches that are, owned; go with filling */
     struct fm_link held;   /* batches that the log refused, owned */
+    uint64_t large_bytes;
     uint32_t in_flight_count;
     uint64_t in_flight_bytes; /* and of those held */
     size_t last_bytes;        /* of the last batch: room for the next one */
     bool is_stalled;          /* until the timer */
-    bool is_full;             /* filling goes as soon as the log may have it */
+    bool is_full;             /* what is here goes as soon as the log may have it */
     bool is_closed;           /* nothing comes any more, nothing waits */
     struct pf_timer timer;
-    struct pf_timer fill_timer; /* runs while filling is young */
+    struct pf_timer fill_timer; /* runs while what is here is young */
 };
 
 struct datagrams {
@@ -159,12 +165,12 @@ static void batch_on_stored(struct store_append *append, int rc)
         return;
     }
     if (rc == FM_OK) {
-        metric_add(&counters->accepted_spans, batch->span_count);
+        metric_add(&counters->accepted_spans, (uint64_t)batch->span_count + batch->dropped_count);
         metric_add(&counters->mended_values, batch->mended_count);
     } else {
         metric_add(&counters->refused_spans[rc == FM_ELIMIT ? INGEST_REASON_TOO_LARGE
                                                             : INGEST_REASON_UNAVAILABLE],
-                   batch->span_count);
+                   (uint64_t)batch->span_count + batch->dropped_count);
     }
     lane->in_flight_bytes -= batch->charged_bytes;
     batch_free(batch);
@@ -186,18 +192,68 @@ static void lane_append_held(struct datagrams_lane *lane)
     }
 }
 
-static void lane_flush(struct datagrams_lane *lane)
+/* Takes over what processors made of the batch: checked, and mended if need be. */
+static int batch_take_result(struct batch *batch, struct fm_buf *result)
 {
-    struct batch *batch = fm_take(lane->filling);
-    struct ingest *ingest = lane->datagrams->ingest;
-    lane->is_full = false;
-    pf_timer_stop(ingest->platform, &lane->fill_timer);
-    if (!batch)
-        return;
-    if (!batch->span_count) {
-        batch_free(batch);
-        return;
+    struct ingest *ingest = batch->lane->datagrams->ingest;
+    struct decode_facts facts;
+    struct fm_buf clean;
+    decode_facts_init(&facts);
+    fm_buf_init(&clean, result->len + FM_KIB(4));
+    int rc = otlp_pb_check(fm_buf_slice(result), &ingest->options.limits, &facts, NULL);
+    if (rc == FM_OK && facts.rewrite && facts.span_count)
+        rc = otlp_pb_rewrite(fm_buf_slice(result), &ingest->options.limits, &clean);
+    struct fm_buf *from = clean.len ? &clean : result;
+    uint64_t more = from->len - FM_MIN(from->len, batch->otlp.len);
+    if (rc == FM_OK && more && !net_budget_take(ingest->options.budget, more))
+        rc = FM_EUNAVAILABLE;
+    if (rc == FM_OK) {
+        fm_buf_fini(&batch->otlp);
+        batch->otlp = *from;
+        fm_buf_init(from, 0);
+        batch->charged_bytes += more;
+        free(batch->trace_keys);
+        batch->trace_keys = fm_take(facts.trace_keys);
+        batch->trace_key_count = batch->trace_key_cap = facts.trace_key_count;
+        batch->dropped_count = batch->span_count - facts.span_count;
+        batch->span_count = facts.span_count;
+        batch->mended_count += facts.mended_count;
+        batch->start_min_ns = facts.start_min_ns;
+        batch->end_max_ns = facts.end_max_ns;
     }
+    fm_buf_fini(&clean);
+    decode_facts_fini(&facts);
+    return rc;
+}
+
+/* The processors' turn.  False: nothing is left of the batch, and its spans were counted. */
+static bool batch_process(struct batch *batch)
+{
+    struct ingest_counters *counters = lane_counters(batch->lane);
+    struct fm_buf result;
+    fm_buf_init(&result, PROCESSED_GROWTH_MAX * batch->otlp.len + FM_KIB(64));
+    int rc = processing_run_now(batch->lane->datagrams->ingest->processing,
+                                fm_buf_slice(&batch->otlp), batch->span_count, &result);
+    if (rc == FM_OK)
+        rc = batch_take_result(batch, &result);
+    fm_buf_fini(&result);
+    if (rc < 0)
+        metric_add(&counters->refused_spans[rc == FM_ELIMIT ? INGEST_REASON_TOO_LARGE
+                                                            : INGEST_REASON_UNAVAILABLE],
+                   batch->span_count);
+    else if (batch->span_count)
+        return true;
+    else
+        metric_add(&counters->accepted_spans, batch->dropped_count);
+    batch_free(batch);
+    return false;
+}
+
+static void lane_append(struct datagrams_lane *lane, struct batch *batch)
+{
+    struct ingest *ingest = lane->datagrams->ingest;
+    if (ingest->processing && !batch_process(batch))
+        return;
     batch->append = (struct store_append){
         .tenant = fm_slice_text(lane->datagrams->tenant),
         .payload = batch->otlp,
@@ -215,6 +271,36 @@ static void lane_flush(struct datagrams_lane *lane)
     fm_buf_init(&batch->otlp, 0);
     lane->in_flight_bytes += batch->charged_bytes;
     batch_append(batch);
+}
+
+/* What is here goes, one behind the other. */
+static void lane_flush(struct datagrams_lane *lane)
+{
+    struct batch *last = fm_take(lane->filling);
+    lane->is_full = false;
+    pf_timer_stop(lane->datagrams->ingest->platform, &lane->fill_timer);
+    while (!fm_list_empty(&lane->large)) {
+        struct batch *batch = FM_CONTAINER(lane->large.next, struct batch, link);
+        fm_list_remove(&batch->link);
+        lane_append(lane, batch);
+    }
+    lane->large_bytes = 0;
+    if (last && last->span_count)
+        lane_append(lane, last);
+    else
+        batch_free(last);
+}
+
+/* filling is large. */
+static void lane_set_aside(struct datagrams_lane *lane)
+{
+    struct batch *batch = fm_take(lane->filling);
+    uint64_t budget_bytes = lane->datagrams->ingest->options.budget->bytes_max;
+    fm_list_append(&lane->large, &batch->link);
+    lane->large_bytes += batch->otlp.len;
+    lane->last_bytes = batch->otlp.len;
+    if (lane->large_bytes >= FM_MIN(GROUP_BYTES, budget_bytes / 16))
+        lane_flush(lane);
 }
 
 /* ---- flow ---- */
@@ -277,14 +363,14 @@ static int lane_decode(struct datagrams_lane *lane, struct fm_slice datagram, st
     struct fm_buf *otlp = &lane->filling->otlp;
     struct jaeger_client_stats stats = {0};
     size_t before = otlp->len;
-    int rc = jaeger_datagram_decode(datagram, &datagrams->scratch, otlp, &stats, why);
+    int rc = jaeger_datagram_check(datagram, limits, &datagrams->scratch, otlp, &datagrams->facts,
+                                   &stats, why);
     if (rc < 0)
         return rc;
     clients_note(datagrams->clients, &stats, pf_now_ns(datagrams->ingest->platform));
+    if (!datagrams->facts.rewrite || !datagrams->facts.span_count)
+        return FM_OK;
     struct fm_slice added = fm_slice(otlp->ptr + before, otlp->len - before);
-    rc = otlp_pb_check(added, limits, &datagrams->facts, why);
-    if (rc < 0 || !datagrams->facts.rewrite || !datagrams->facts.span_count)
-        return rc;
     fm_buf_reset(&datagrams->clean);
     rc = otlp_pb_rewrite(added, limits, &datagrams->clean);
     if (rc < 0)
@@ -330,7 +416,8 @@ static struct batch *lane_batch(struct datagrams_lane *lane)
 {
     if (!lane->filling) {
         lane->filling = batch_new(lane);
-        pf_timer_start(lane->datagrams->ingest->platform, &lane->fill_timer, FILL_NS);
+        if (fm_list_empty(&lane->large))
+            pf_timer_start(lane->datagrams->ingest->platform, &lane->fill_timer, FILL_NS);
     }
     return lane->filling;
 }
@@ -375,7 +462,7 @@ static void lane_take(struct datagrams_lane *lane, struct fm_slice datagram)
     batch->start_min_ns = FM_MIN(batch->start_min_ns, facts->start_min_ns);
     batch->end_max_ns = FM_MAX(batch->end_max_ns, facts->end_max_ns);
     if (batch->otlp.len >= BATCH_BYTES)
-        lane_flush(lane);
+        lane_set_aside(lane);
 }
 
 static void lane_on_datagrams(struct datagrams_lane *lane, const struct fm_slice *datagrams,
@@ -414,6 +501,7 @@ static void lane_init(struct datagrams_lane *lane, struct datagrams *datagrams,
     *lane = (struct datagrams_lane){.datagrams = datagrams, .receiver = receiver};
     lane->timer.fire = lane_on_timer;
     lane->fill_timer.fire = lane_on_filled;
+    fm_list_init(&lane->large);
     fm_list_init(&lane->held);
 }
 
@@ -442,6 +530,8 @@ static void lane_fini(struct datagrams_lane *lane)
     pf_timer_stop(lane->datagrams->ingest->platform, &lane->timer);
     pf_timer_stop(lane->datagrams->ingest->platform, &lane->fill_timer);
     batch_free(fm_take(lane->filling));
+    while (!fm_list_empty(&lane->large))
+        batch_free(FM_CONTAINER(lane->large.next, struct batch, link));
     while (!fm_list_empty(&lane->held))
         batch_free(FM_CONTAINER(lane->held.next, struct batch, link));
 }

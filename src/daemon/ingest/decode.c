@@ -13,7 +13,7 @@
 #define TRANSLATE_ROOM_MIN    FM_KIB(16)
 #define ROOM_GROWTH           4u /* of a guess that was too small */
 
-static struct fm_slice intake_input(const struct intake *intake)
+struct fm_slice intake_input(const struct intake *intake)
 {
     return fm_slice(intake->body.ptr + intake->body_skip, intake->body.len - intake->body_skip);
 }
@@ -25,7 +25,7 @@ static uint64_t intake_charge_max(const struct intake *intake)
 }
 
 /* FM_ELIMIT: not even an idle daemon could; asking the client to come again would never end. */
-static int intake_charge(struct intake *intake, uint64_t bytes)
+int intake_charge(struct intake *intake, uint64_t bytes)
 {
     if (bytes > intake_charge_max(intake))
         return fm_fail(&intake->why, FM_ELIMIT, "the request needs more than limits.memory_limit");
@@ -35,13 +35,13 @@ static int intake_charge(struct intake *intake, uint64_t bytes)
     return FM_OK;
 }
 
-static void intake_give_back(struct intake *intake, uint64_t bytes)
+void intake_give_back(struct intake *intake, uint64_t bytes)
 {
     net_budget_give_for(intake->ingest->options.budget, intake->party, bytes);
     intake->charged_bytes -= bytes;
 }
 
-static void intake_replace_body(struct intake *intake, struct fm_buf *other)
+void intake_replace_body(struct intake *intake, struct fm_buf *other)
 {
     fm_buf_fini(&intake->body);
     intake->body = *other;
@@ -175,7 +175,7 @@ static int intake_translate(struct intake *intake)
 
 /* ---- checking ---- */
 
-static int intake_rewrite(struct intake *intake)
+int intake_rewrite(struct intake *intake)
 {
     struct fm_slice request = intake_input(intake);
     int rc = intake_charge(intake, request.len);
@@ -207,5 +207,7 @@ int intake_decode(struct intake *intake)
                        &intake->why);
     if (rc == FM_OK && intake->facts.rewrite && intake->facts.span_count)
         rc = intake_rewrite(intake);
+    if (rc == FM_OK && intake->ingest->processing && intake->facts.span_count)
+        rc = intake_process(intake);
     return rc;
 }

@@ -18,6 +18,8 @@ int ingest_new(struct ingest **ret_ingest, struct platform *platform, struct sto
     int rc = datagrams_new(&ingest->datagrams, ingest);
     if (rc == FM_OK)
         rc = strategies_new(&ingest->strategies, ingest);
+    if (rc == FM_OK && options->process)
+        rc = processing_new(&ingest->processing, options->process);
     if (rc < 0) {
         ingest_free(ingest);
         return rc;
@@ -34,10 +36,12 @@ struct ingest *ingest_free(struct ingest *ingest)
         struct intake *intake = FM_CONTAINER(ingest->idle.next, struct intake, link);
         fm_list_remove(&intake->link);
         decode_facts_fini(&intake->facts);
+        free(intake->tallies);
         free(intake);
     }
     ingest->datagrams = datagrams_free(ingest->datagrams);
     ingest->strategies = strategies_free(ingest->strategies);
+    ingest->processing = processing_free(ingest->processing);
     free(ingest);
     return NULL;
 }
@@ -125,6 +129,12 @@ static void put_ack_seconds(const struct ingest *ingest, struct fm_buf *out)
                          &ingest->counters[INGEST_OTLP_HTTP].ack_seconds);
 }
 
+void ingest_put_dropped(const struct ingest *ingest, struct fm_buf *out)
+{
+    if (ingest->processing)
+        processing_put_dropped(ingest->processing, out);
+}
+
 void ingest_put_metrics(const struct ingest *ingest, struct fm_buf *out)
 {
     const char *name = "fermata_receiver_accepted_spans_total";
@@ -159,4 +169,6 @@ void ingest_put_metrics(const struct ingest *ingest, struct fm_buf *out)
     put_ack_seconds(ingest, out);
     datagrams_put_metrics(ingest->datagrams, out);
     strategies_put_metrics(ingest->strategies, out);
+    if (ingest->processing)
+        processing_put_metrics(ingest->processing, out);
 }

@@ -74,6 +74,7 @@ struct ingest {
     uint32_t idle_count;
     struct datagrams *datagrams;   /* owned */
     struct strategies *strategies; /* owned */
+    struct processing *processing; /* owned; NULL: there are no processors */
     struct ingest_counters counters[INGEST_RECEIVER_COUNT];
 };
 
@@ -98,12 +99,15 @@ struct intake {
     bool is_grpc;
     uint64_t received_ns;
     char tenant[TENANT_LEN_MAX + 1];
-    struct fm_buf body;      /* as received, taken from the request; then what became of it */
-    size_t body_skip;        /* gRPC's prefix */
-    uint64_t received_bytes; /* charged by the request */
-    uint32_t party;          /* whose share of the budget that is */
-    uint64_t charged_bytes;  /* of the budget, for decompression, translation and rewriting */
-    struct decode_facts facts;
+    struct fm_buf body;        /* as received, taken from the request; then what became of it */
+    size_t body_skip;          /* gRPC's prefix */
+    uint64_t received_bytes;   /* charged by the request */
+    uint32_t party;            /* whose share of the budget that is */
+    uint64_t charged_bytes;    /* of the budget, for decompression, translation and rewriting */
+    struct decode_facts facts; /* of what is left after processing */
+    bool in_job, is_processed;
+    uint32_t dropped_count;        /* spans, by filters */
+    struct process_tally *tallies; /* owned; by processor, if is_processed */
     struct store_append append;
     struct pf_job job;
     int rc;              /* of decoding */
@@ -125,6 +129,31 @@ void intake_start(struct intake *intake);
 /* From the body to checked OTLP in its place; in a job or inline, touches nothing but the intake
  * and the (atomic) budget. */
 FM_MUST int intake_decode(struct intake *intake);
+struct fm_slice intake_input(const struct intake *intake); /* the body as it is now */
+FM_MUST int intake_charge(struct intake *intake, uint64_t bytes);
+void intake_give_back(struct intake *intake, uint64_t bytes);
+void intake_replace_body(struct intake *intake, struct fm_buf *other);
+FM_MUST int intake_rewrite(struct intake *intake);
+
+/* ---- processors ---- */
+
+FM_MUST int processing_new(struct processing **ret_processing, const struct process *process);
+struct processing *processing_free(struct processing *processing);
+size_t processing_tally_bytes(const struct processing *processing);
+/* process_run by the state of who calls; tallies are filled unless it fails. */
+FM_MUST int processing_run(struct processing *processing, bool in_job, struct fm_slice otlp,
+                           struct fm_buf *target, struct process_tally *tallies);
+/* On the loop, and counted at once. */
+FM_MUST int processing_run_now(struct processing *processing, struct fm_slice otlp,
+                               uint64_t span_count, struct fm_buf *target);
+/* Adds tallies of span_count spans to the counters. */
+void processing_count(struct processing *processing, const struct process_tally *tallies,
+                      uint64_t span_count);
+void processing_put_dropped(const struct processing *processing, struct fm_buf *out);
+void processing_put_metrics(const struct processing *processing, struct fm_buf *out);
+/* What intake_decode does last, if there are processors; its facts are those of the result. */
+FM_MUST int intake_process(struct intake *intake);
+void intake_count_processed(struct intake *intake); /* when it was accepted */
 
 /* ---- answers ---- */
 

@@ -38,6 +38,8 @@ struct intake *intake_new(struct ingest *ingest, struct net_request *request,
     intake->codec = CODEC_NONE;
     intake->encoding = INTAKE_OTLP_PROTOBUF;
     intake->is_grpc = false;
+    intake->in_job = intake->is_processed = false;
+    intake->dropped_count = 0;
     intake->inflate_failed = intake->is_bomb = false;
     intake->received_ns = net_request_view(request)->received_ns;
     intake->why.text[0] = '\0';
@@ -60,6 +62,7 @@ void intake_release(struct intake *intake)
         return;
     }
     decode_facts_fini(&intake->facts);
+    free(intake->tallies);
     free(intake);
 }
 
@@ -99,7 +102,8 @@ static void intake_refuse_spans(struct intake *intake, enum ingest_reason reason
                                 const struct answer *answer)
 {
     metric_add(&intake->ingest->counters[intake->receiver].refused_spans[reason],
-               intake->facts.span_count + intake->facts.refused_count);
+               (uint64_t)intake->facts.span_count + intake->dropped_count +
+                   intake->facts.refused_count);
     intake_refuse(intake, answer);
 }
 
@@ -109,7 +113,9 @@ static void intake_on_stored(struct store_append *append, int rc)
     struct ingest *ingest = intake->ingest;
     if (rc == FM_OK) {
         intake_count_refused(intake);
-        metric_add(&ingest->counters[intake->receiver].accepted_spans, intake->facts.span_count);
+        metric_add(&ingest->counters[intake->receiver].accepted_spans,
+                   (uint64_t)intake->facts.span_count + intake->dropped_count);
+        intake_count_processed(intake);
         metric_add(&ingest->counters[intake->receiver].mended_values, intake->facts.mended_count);
         intake_accept(intake);
     } else if (rc == FM_ELIMIT) { /* too large for the log, or one tenant too many */
@@ -155,7 +161,8 @@ static void intake_refuse_decoding(struct intake *intake)
 static bool intake_admit(struct intake *intake)
 {
     uint32_t retry_ms = 0;
-    uint64_t spans = (uint64_t)intake->facts.span_count + intake->facts.refused_count;
+    uint64_t spans =
+        (uint64_t)intake->facts.span_count + intake->dropped_count + intake->facts.refused_count;
     int rc = tenants_admit(intake->ingest->options.tenants, fm_slice_text(intake->tenant),
                            intake->body.len - intake->body_skip, spans, &retry_ms, &intake->why);
     if (rc == FM_OK)
@@ -184,6 +191,9 @@ static void intake_on_decoded(struct intake *intake)
         return;
     if (intake->facts.span_count == 0) { /* nothing to keep is a success (or all refused) */
         intake_count_refused(intake);
+        metric_add(&intake->ingest->counters[intake->receiver].accepted_spans,
+                   intake->dropped_count);
+        intake_count_processed(intake);
         intake_accept(intake);
         return;
     }
@@ -224,6 +234,7 @@ void intake_start(struct intake *intake)
         intake_on_decoded(intake);
         return;
     }
+    intake->in_job = true;
     intake->job =
         (struct pf_job){.work = intake_job_work, .done = intake_job_done, .lane = PF_LANE_DECODE};
     pf_job_submit(intake->ingest->platform, &intake->job);

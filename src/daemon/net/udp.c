@@ -20,14 +20,14 @@
 #include "fermata/net_udp.h"
 #include "internal.h"
 
-#define UDP_BUNCH           32u   /* datagrams of one call */
-#define UDP_BUNCHES_TURN    16u   /* then others on the loop have their turn */
-#define UDP_BUNCHES_CLOSING 4096u /* more than 8 MiB of the smallest datagrams */
+#define UDP_BUNCH           8u     /* datagrams of one call */
+#define UDP_BUNCHES_TURN    64u    /* then others on the loop have their turn */
+#define UDP_BUNCHES_CLOSING 16384u /* more than 8 MiB of the smallest datagrams */
 
 #define UDP_WINDOW_NS    UINT64_C(10000000) /* a rate is seen over at least this */
 #define UDP_SPARSE_NS    UINT64_C(2000000)  /* farther apart than this there is nothing to gather */
 #define UDP_GATHER_MIN   UINT64_C(1000000)  /* the platform's timers do not tell less */
-#define UDP_GATHER_MAX   UINT64_C(4000000)
+#define UDP_GATHER_MAX   UINT64_C(10000000)
 #define UDP_SKB_OVERHEAD 1024u /* of a datagram in the kernel's buffer, besides doubling it */
 
 union udp_control {

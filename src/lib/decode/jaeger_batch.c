@@ -13,15 +13,23 @@
 #define JAEGER_NO_SERVICE_NAME "OTLPResourceNoServiceName" /* an exporter had none to send */
 #define JAEGER_VERSION_PREFIX  "Jaeger-"
 
+/* With limits below these what nobody looked at could exceed them: short texts (JAEGER_SHORT and a
+ * prefix), and the one attribute of a link. */
+#define JAEGER_CHECK_BYTES_MIN 256u
+#define JAEGER_CHECK_COUNT_MIN 1u
+
 /* Fields of OTLP's scope and resource; the others are in otlp_walk.h. */
 enum { JAEGER_TO_SCOPE_NAME = 1, JAEGER_TO_SCOPE_VERSION = 2, JAEGER_TO_RESOURCE_ATTRIBUTES = 1 };
 
-void jaeger_batch_init(struct jaeger_batch *batch, size_t input_len, struct fm_arena *scratch,
-                       struct fm_buf *target)
+void jaeger_batch_init(struct jaeger_batch *batch, struct fm_slice input, struct otlp_walk *walk,
+                       struct fm_arena *scratch, struct fm_buf *target)
 {
     fm_arena_reset(scratch);
     *batch = (struct jaeger_batch){
-        .scratch = scratch, .target = target, .start = target->len, .input_len = input_len};
+        .scratch = scratch, .target = target, .start = target->len, .input = input, .walk = walk};
+    if (walk) /* what is added to tags of clients is within these */
+        batch->is_odd = walk->limits.attribute_bytes_max < JAEGER_CHECK_BYTES_MIN ||
+                        walk->limits.attribute_count_max < JAEGER_CHECK_COUNT_MIN;
 }
 
 void jaeger_batch_undo(struct jaeger_batch *batch)
@@ -87,6 +95,7 @@ static bool jaeger_resource_version(struct jaeger_batch *batch, struct jaeger_ta
         memcpy(text + PREFIX, tag->text, tag->text_len);
     tag->text = text;
     tag->text_len += PREFIX;
+    jaeger_tag_ready(batch, tag);
     return true;
 }
 
@@ -128,6 +137,7 @@ static int jaeger_resource_encode(struct jaeger_batch *batch, struct fm_slice *r
         named->hidden = true;
     } else if (service.len && !fm_slice_equal_text(service, JAEGER_NO_SERVICE_NAME)) {
         name = (struct jaeger_tag){.text = service.ptr, .text_len = (uint32_t)service.len};
+        jaeger_tag_ready(batch, &name);
         jaeger_tag_rename(&name, FM_SLICE("service.name"));
     }
     if (!jaeger_resource_rename(batch))
@@ -151,7 +161,7 @@ static bool jaeger_buckets_open(struct jaeger_batch *batch)
     if (batch->bucket_count)
         return true;
     uint32_t count = JAEGER_BUCKETS_MIN;
-    while (count < batch->input_len / 128 && count < JAEGER_BUCKETS_MAX)
+    while (count < batch->input.len / 128 && count < JAEGER_BUCKETS_MAX)
         count *= 2;
     size_t size = count * sizeof(void *);
     batch->scope_buckets = jaeger_alloc(batch, size);

@@ -14,6 +14,7 @@
 #define FERMATA_DECODE_JAEGER_BATCH_H
 
 #include "fermata/base.h"
+#include "fermata/bytes.h"
 
 #define JAEGER_INPUT_MAX FM_MIB(128) /* sizes below have 32 bits; a byte can become 13 */
 
@@ -46,7 +47,7 @@ struct jaeger_tags {
     uint32_t count, capacity;
 };
 
-/* Tags that mean something; jaeger_tag.c has their names in this order, which is by length. */
+/* Tags that mean something; jaeger_tag.c has their names. */
 enum jaeger_key {
     JAEGER_KEY_NONE,
     JAEGER_KEY_IP,
@@ -139,8 +140,10 @@ struct jaeger_batch {
     struct fm_arena *scratch; /* borrowed */
     struct fm_buf *target;    /* borrowed */
     size_t start;             /* length of target when we came */
-    size_t input_len;
-    int rc; /* FM_ELIMIT or FM_ENOMEM once memory was refused */
+    struct fm_slice input;    /* keys and texts of spans and logs are in it */
+    struct otlp_walk *walk;   /* borrowed; gathers what otlp_pb_check would; NULL: nobody asks */
+    bool is_odd;              /* otlp_pb_check has to look: something may have to be mended */
+    int rc;                   /* FM_ELIMIT or FM_ENOMEM once memory was refused */
     struct jaeger_process process;
     struct jaeger_span span;
     struct jaeger_known known;
@@ -154,8 +157,8 @@ struct jaeger_batch {
 };
 
 /* jaeger_batch.c */
-void jaeger_batch_init(struct jaeger_batch *batch, size_t input_len, struct fm_arena *scratch,
-                       struct fm_buf *target);
+void jaeger_batch_init(struct jaeger_batch *batch, struct fm_slice input, struct otlp_walk *walk,
+                       struct fm_arena *scratch, struct fm_buf *target);
 /* batch->process is that of the spans that follow. */
 FM_MUST int jaeger_batch_set_process(struct jaeger_batch *batch, struct fm_slice key);
 /* True if the resource of a Process message with this content is known, and then current. */
@@ -191,8 +194,10 @@ bool jaeger_span_add_reference(struct jaeger_batch *batch,
 FM_MUST int jaeger_span_put(struct jaeger_batch *batch);
 
 /* jaeger_tag.c */
-/* Hides repeats of a key (the last value counts, at the place of the first), fills batch->known
- * and the sizes. */
+/* What has to be known of a tag before tags are settled. */
+void jaeger_tag_ready(struct jaeger_batch *batch, struct jaeger_tag *tag);
+/* Hides repeats of a key (the last value counts, at the place of the first), fills
+ * batch->known. */
 FM_MUST int jaeger_tags_settle(struct jaeger_batch *batch, struct jaeger_tag *tags, uint32_t count);
 void jaeger_tag_measure(struct jaeger_tag *tag);
 /* The size of all that are not hidden, as fields of a number below 16. */
@@ -200,6 +205,11 @@ size_t jaeger_tags_size(const struct jaeger_tag *tags, uint32_t count);
 uint8_t *jaeger_tag_put(uint8_t *target, uint32_t number, const struct jaeger_tag *tag);
 uint8_t *jaeger_tags_put(uint8_t *target, uint32_t number, const struct jaeger_tag *tags,
                          uint32_t count);
+/* The same where JAEGER_SLACK bytes behind target's end may be written, too.  input: where keys and
+ * texts are in; bytes behind them may be read within it. */
+#define JAEGER_SLACK 64u
+uint8_t *jaeger_tags_put_loose(uint8_t *target, uint32_t number, const struct jaeger_tag *tags,
+                               uint32_t count, struct fm_slice input);
 
 static inline struct jaeger_tag *jaeger_known_tag(const struct jaeger_known *known,
                                                   enum jaeger_key key)

@@ -186,9 +186,13 @@ static int jaeger_pb_add_tag(struct jaeger_batch *batch, const struct pb_field *
     if (tags->count == tags->capacity &&
         !jaeger_tags_reserve(batch, tags, 1 + jaeger_pb_count(rest, field->number)))
         return batch->rc;
-    int rc = jaeger_pb_tag(field->bytes, &tags->items[tags->count]);
-    tags->count += rc == FM_OK;
-    return rc;
+    struct jaeger_tag *tag = &tags->items[tags->count];
+    int rc = jaeger_pb_tag(field->bytes, tag);
+    if (rc < 0)
+        return rc;
+    jaeger_tag_ready(batch, tag);
+    tags->count++;
+    return FM_OK;
 }
 
 /* ---- processes ---- */
@@ -402,7 +406,7 @@ int jaeger_pb_decode(struct fm_slice request, struct fm_arena *scratch, struct f
     struct jaeger_pb pb = {0};
     if (request.len > JAEGER_INPUT_MAX)
         return fm_fail(why, FM_ELIMIT, "a request of %zu bytes", request.len);
-    jaeger_batch_init(&pb.batch, request.len, scratch, target);
+    jaeger_batch_init(&pb.batch, request, NULL, scratch, target);
     int rc = jaeger_pb_each_batch(&pb, request, jaeger_pb_find_process);
     if (rc == FM_OK)
         rc = jaeger_pb_each_batch(&pb, request, jaeger_pb_spans);

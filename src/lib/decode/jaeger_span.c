@@ -333,13 +333,13 @@ static size_t jaeger_u32_size(uint32_t value)
     return value ? 1 + jaeger_varint_size(value) : 0;
 }
 
-static uint8_t *jaeger_log_put(uint8_t *target, const struct jaeger_log *log)
+static uint8_t *jaeger_log_put(uint8_t *target, const struct jaeger_log *log, struct fm_slice input)
 {
     target = jaeger_put_head(target, 11, jaeger_log_size(log));
     target = jaeger_put_fixed64(target, 1, log->time_ns);
     if (log->name)
         target = jaeger_put_slice(target, 2, jaeger_tag_text(&log->tags[log->name - 1]));
-    return jaeger_tags_put(target, 3, log->tags, log->count);
+    return jaeger_tags_put_loose(target, 3, log->tags, log->count, input);
 }
 
 /* ---- the span ---- */
@@ -415,9 +415,9 @@ static uint8_t *jaeger_status_put(uint8_t *target, const struct jaeger_result *r
     return jaeger_put_u32(target, 3, result->status);
 }
 
-/* Fields in the order of their numbers. */
+/* Fields in the order of their numbers.  input: see jaeger_tags_put_loose. */
 static uint8_t *jaeger_span_write(uint8_t *target, const struct jaeger_span *span,
-                                  const struct jaeger_result *result)
+                                  const struct jaeger_result *result, struct fm_slice input)
 {
     target = jaeger_put_slice(target, 1, span->trace_id);
     target = jaeger_put_slice(target, 2, span->span_id);
@@ -433,10 +433,10 @@ static uint8_t *jaeger_span_write(uint8_t *target, const struct jaeger_span *spa
     target = jaeger_put_u32(target, 6, result->kind);
     target = jaeger_put_fixed64(target, 7, span->start_ns);
     target = jaeger_put_fixed64(target, 8, result->end_ns);
-    target = jaeger_tags_put(target, 9, span->tags.items, span->tags.count);
+    target = jaeger_tags_put_loose(target, 9, span->tags.items, span->tags.count, input);
     target = jaeger_put_u32(target, 10, result->dropped_attributes);
     for (uint32_t i = 0; i < span->log_count; i++)
-        target = jaeger_log_put(target, &span->logs[i]);
+        target = jaeger_log_put(target, &span->logs[i], input);
     target = jaeger_put_u32(target, 12, result->dropped_events);
     for (uint32_t i = 0; i < span->reference_count; i++)
         if (jaeger_reference_is_link(&span->references[i], result->parent_id))
@@ -450,6 +450,20 @@ static uint8_t *jaeger_span_write(uint8_t *target, const struct jaeger_span *spa
         target += 4;
     }
     return target;
+}
+
+/* Facts about the span; its parent and links have valid ids or are not there. */
+static int jaeger_span_judge(struct jaeger_batch *batch, const struct jaeger_result *result)
+{
+    const struct jaeger_span *span = &batch->span;
+    const struct otlp_span_seen seen = {
+        .ids = {[OTLP_SPAN_TRACE_ID] = span->trace_id, [OTLP_SPAN_SPAN_ID] = span->span_id},
+        .start_ns = span->start_ns,
+        .end_ns = result->end_ns,
+    };
+    if (!otlp_span_done(batch->walk, &seen, batch->walk->mended))
+        batch->rc = batch->walk->rc;
+    return batch->rc;
 }
 
 int jaeger_span_put(struct jaeger_batch *batch)
@@ -470,10 +484,11 @@ int jaeger_span_put(struct jaeger_batch *batch)
         return batch->rc;
     uint8_t *end = target + whole;
     target = jaeger_put_head(target, OTLP_SS_SPANS, size);
-    target = jaeger_span_write(target, span, &result);
+    bool has_slack = batch->target->cap - batch->target->len >= whole + JAEGER_SLACK;
+    target = jaeger_span_write(target, span, &result, has_slack ? batch->input : fm_slice("", 0));
     FM_ASSERT(target == end);
     batch->target->len += whole;
     scope->run_last->len += whole;
     scope->size += whole;
-    return FM_OK;
+    return batch->walk ? jaeger_span_judge(batch, &result) : FM_OK;
 }

@@ -7,7 +7,8 @@
  */
 #include "fermata/jaeger.h"
 
-#include "jaeger_batch.h"
+#include "jaeger_compact.h"
+#include "otlp_walk.h"
 
 #include "fermata/hash.h"
 #include "fermata/zipkin.h"
@@ -128,72 +129,9 @@ static void jaeger_thrift_tag_set(const struct jaeger_thrift_tag *from, struct j
     }
 }
 
-/* Bytes of a compact tag: heads of its fields, each with the distance from the field before it. */
-enum {
-    COMPACT_TEXT_HEAD = 0x18, /* key, or text behind the type: binary */
-    COMPACT_TYPE_HEAD = 0x15, /* 2 behind 1: i32 */
-    COMPACT_TRUE_HEAD = 0x31, /* 5 behind 2 */
-    COMPACT_FALSE_HEAD = 0x32,
-    COMPACT_LONG_HEAD = 0x46, /* 6 behind 2 */
-    COMPACT_STOP = 0,
-};
-
-/* A zigzag varint; NULL if it is cut or long enough to need checks. */
-static const uint8_t *jaeger_compact_long(const uint8_t *ptr, const uint8_t *end,
-                                          int64_t *ret_value)
+static int jaeger_thrift_tag(struct jaeger_thrift *thrift, struct jaeger_tag *tag)
 {
-    uint64_t value = 0;
-    for (unsigned shift = 0; ptr < end && shift < 63; shift += 7) {
-        uint8_t byte = *ptr++;
-        value |= (uint64_t)(byte & 127) << shift;
-        if (byte < 128) {
-            *ret_value = (int64_t)(value >> 1 ^ (~(value & 1) + 1));
-            return ptr;
-        }
-    }
-    return NULL;
-}
-
-/* Reads the shape that nearly all tags have: key, type and the one value, text below 128 bytes.
- * False: it has another one, nothing was read.  Takes a third off the time of a whole span. */
-static bool jaeger_compact_tag(struct thrift_reader *reader, struct jaeger_tag *tag)
-{
-    const uint8_t *ptr = reader->rest.ptr, *end = ptr + reader->rest.len;
-    if (end - ptr < 7 || ptr[0] != COMPACT_TEXT_HEAD || ptr[1] > FM_MIN(end - ptr - 7, 127))
-        return false;
-    tag->key = ptr + 2;
-    tag->key_len = ptr[1];
-    ptr = tag->key + tag->key_len;        /* 5 bytes are left at least */
-    uint8_t type = ptr[1], head = ptr[2]; /* type in zigzag: twice */
-    if (ptr[0] != COMPACT_TYPE_HEAD)
-        return false;
-    tag->type = type / 2;
-    ptr += 3;
-    if (head == COMPACT_TEXT_HEAD && type == JAEGER_STRING * 2) {
-        if (*ptr > FM_MIN(end - ptr - 2, 127))
-            return false;
-        tag->text = ptr + 1;
-        tag->text_len = *ptr;
-        ptr = tag->text + tag->text_len;
-    } else if (head == COMPACT_LONG_HEAD && type == JAEGER_LONG * 2) {
-        if (!(ptr = jaeger_compact_long(ptr, end - 1, &tag->integer)))
-            return false;
-    } else if ((head == COMPACT_TRUE_HEAD || head == COMPACT_FALSE_HEAD) &&
-               type == JAEGER_BOOL * 2) {
-        tag->integer = head == COMPACT_TRUE_HEAD;
-    } else {
-        return false;
-    }
-    if (*ptr++ != COMPACT_STOP)
-        return false;
-    reader->rest = fm_slice(ptr, (size_t)(end - ptr));
-    return true;
-}
-
-static int jaeger_thrift_tag(struct thrift_reader *reader, struct jaeger_tag *tag)
-{
-    if (reader->encoding == THRIFT_COMPACT && jaeger_compact_tag(reader, tag))
-        return FM_OK;
+    struct thrift_reader *reader = &thrift->reader;
     struct jaeger_thrift_tag from = {.type = JAEGER_STRING};
     struct thrift_field field;
     int rc = thrift_struct_begin(reader);
@@ -205,6 +143,7 @@ static int jaeger_thrift_tag(struct thrift_reader *reader, struct jaeger_tag *ta
     if (rc < 0)
         return rc;
     jaeger_thrift_tag_set(&from, tag);
+    jaeger_tag_ready(&thrift->batch, tag);
     return FM_OK;
 }
 
@@ -212,12 +151,19 @@ static int jaeger_thrift_tag(struct thrift_reader *reader, struct jaeger_tag *ta
 static int jaeger_thrift_tags(struct jaeger_thrift *thrift, const struct thrift_field *field,
                               struct jaeger_tags *tags)
 {
+    bool is_compact = thrift->reader.encoding == THRIFT_COMPACT;
     uint32_t count;
     int rc = jaeger_thrift_list(&thrift->reader, field, &count);
     if (rc == FM_OK && !jaeger_tags_reserve(&thrift->batch, tags, count))
         return thrift->batch.rc;
-    for (uint32_t i = 0; rc == FM_OK && i < count; i++) {
-        rc = jaeger_thrift_tag(&thrift->reader, &tags->items[tags->count]);
+    for (uint32_t end = tags->count + count; rc == FM_OK && tags->count < end;) {
+        struct jaeger_tag *next = &tags->items[tags->count];
+        uint32_t left = end - tags->count;
+        uint32_t usual = is_compact ? jaeger_compact_tags(&thrift->reader, next, left) : 0;
+        tags->count += usual;
+        if (usual == left)
+            break;
+        rc = jaeger_thrift_tag(thrift, next + usual);
         tags->count += rc == FM_OK;
     }
     return rc;
@@ -308,40 +254,24 @@ static int jaeger_thrift_references(struct jaeger_thrift *thrift, const struct t
 
 /* ---- spans ---- */
 
-struct jaeger_thrift_span {
-    int64_t trace_low, trace_high, span_id, parent_id, flags, start_us, duration_us;
-};
-
 static int jaeger_thrift_span_field(struct jaeger_thrift *thrift, const struct thrift_field *field,
                                     struct jaeger_thrift_span *from)
 {
     struct thrift_reader *reader = &thrift->reader;
     struct jaeger_span *span = &thrift->batch.span;
     switch (field->id) {
-    case 1:
-        return jaeger_thrift_int(reader, field, &from->trace_low);
-    case 2:
-        return jaeger_thrift_int(reader, field, &from->trace_high);
-    case 3:
-        return jaeger_thrift_int(reader, field, &from->span_id);
-    case 4:
-        return jaeger_thrift_int(reader, field, &from->parent_id);
-    case 5:
+    case JAEGER_SPAN_NAME:
         return jaeger_thrift_text(reader, field, &span->name);
-    case 6:
+    case JAEGER_SPAN_REFERENCES:
         return jaeger_thrift_references(thrift, field);
-    case 7:
-        return jaeger_thrift_int(reader, field, &from->flags);
-    case 8:
-        return jaeger_thrift_int(reader, field, &from->start_us);
-    case 9:
-        return jaeger_thrift_int(reader, field, &from->duration_us);
-    case 10:
+    case JAEGER_SPAN_TAGS:
         return jaeger_thrift_tags(thrift, field, &span->tags);
-    case 11:
+    case JAEGER_SPAN_LOGS:
         return jaeger_thrift_logs(thrift, field);
     default:
-        return thrift_skip(reader, field->type);
+        return field->id >= JAEGER_SPAN_TRACE_LOW && field->id <= JAEGER_SPAN_DURATION
+                   ? jaeger_thrift_int(reader, field, &from->values[field->id])
+                   : thrift_skip(reader, field->type);
     }
 }
 
@@ -353,18 +283,21 @@ static int jaeger_thrift_span(struct jaeger_thrift *thrift)
     jaeger_span_reset(span);
     int rc = thrift_struct_begin(&thrift->reader);
     while (rc == FM_OK) {
+        if (thrift->reader.encoding == THRIFT_COMPACT)
+            jaeger_compact_fields(&thrift->reader, &from, &span->name);
         rc = thrift_field_next(&thrift->reader, &field);
         if (rc == FM_OK)
             rc = jaeger_thrift_span_field(thrift, &field, &from);
     }
     if (rc < 0)
         return rc;
-    jaeger_span_set_ids(span, (uint64_t)from.trace_high, (uint64_t)from.trace_low,
-                        (uint64_t)from.span_id);
-    span->parent_id = (uint64_t)from.parent_id;
-    span->flags = (uint32_t)from.flags;
-    span->start_ns = jaeger_ns_from_us(from.start_us);
-    span->duration_ns = jaeger_ns_from_us(from.duration_us);
+    jaeger_span_set_ids(span, (uint64_t)from.values[JAEGER_SPAN_TRACE_HIGH],
+                        (uint64_t)from.values[JAEGER_SPAN_TRACE_LOW],
+                        (uint64_t)from.values[JAEGER_SPAN_ID]);
+    span->parent_id = (uint64_t)from.values[JAEGER_SPAN_PARENT];
+    span->flags = (uint32_t)from.values[JAEGER_SPAN_FLAGS];
+    span->start_ns = jaeger_ns_from_us(from.values[JAEGER_SPAN_START]);
+    span->duration_ns = jaeger_ns_from_us(from.values[JAEGER_SPAN_DURATION]);
     return jaeger_span_put(&thrift->batch);
 }
 
@@ -491,11 +424,12 @@ static int jaeger_thrift_batch(struct jaeger_thrift *thrift)
 
 /* Opens the batch, reads, and undoes what was done if that fails. */
 static int jaeger_thrift_read(struct jaeger_thrift *thrift, struct fm_slice input,
-                              struct fm_arena *scratch, struct fm_buf *target, struct fm_why *why)
+                              struct otlp_walk *walk, struct fm_arena *scratch,
+                              struct fm_buf *target, struct fm_why *why)
 {
     if (input.len > JAEGER_INPUT_MAX)
         return fm_fail(why, FM_ELIMIT, "a batch of %zu bytes", input.len);
-    jaeger_batch_init(&thrift->batch, input.len, scratch, target);
+    jaeger_batch_init(&thrift->batch, input, walk, scratch, target);
     thrift->stats = (struct jaeger_client_stats){.sequence = -1};
     thrift->has_process = thrift->has_spans = false;
     thrift->has_late_spans = thrift->lacks_process = false;
@@ -514,7 +448,7 @@ int jaeger_thrift_decode(struct fm_slice batch, enum thrift_encoding encoding,
 {
     struct jaeger_thrift thrift;
     thrift_reader_init_as(&thrift.reader, encoding, batch);
-    return jaeger_thrift_read(&thrift, batch, scratch, target, why);
+    return jaeger_thrift_read(&thrift, batch, NULL, scratch, target, why);
 }
 
 /* ---- datagrams ---- */
@@ -533,15 +467,17 @@ static int jaeger_datagram_argument(struct thrift_reader *reader, uint8_t type)
     return rc == FM_END ? FM_EMALFORMED : rc;
 }
 
-int jaeger_datagram_decode(struct fm_slice datagram, struct fm_arena *scratch,
-                           struct fm_buf *target, struct jaeger_client_stats *ret_stats,
-                           struct fm_why *why)
+/* ret_is_odd: false if walk gathered all that otlp_pb_check would. */
+static int jaeger_datagram_read(struct fm_slice datagram, struct otlp_walk *walk,
+                                struct fm_arena *scratch, struct fm_buf *target, bool *ret_is_odd,
+                                struct jaeger_client_stats *ret_stats, struct fm_why *why)
 {
     struct jaeger_thrift thrift;
     struct thrift_reader *reader = &thrift.reader;
     struct fm_slice name;
     enum thrift_message_type type;
     bool is_compact = datagram.len && *datagram.ptr == JAEGER_COMPACT_ID;
+    *ret_is_odd = true;
     thrift_reader_init_as(reader, is_compact ? THRIFT_COMPACT : THRIFT_BINARY_PROTOCOL, datagram);
     int rc = thrift_message_begin(reader, &name, &type);
     if (rc < 0 || (type != THRIFT_CALL && type != THRIFT_ONEWAY))
@@ -558,8 +494,43 @@ int jaeger_datagram_decode(struct fm_slice datagram, struct fm_arena *scratch,
             *ret_stats = (struct jaeger_client_stats){.sequence = -1};
         return rc;
     }
-    rc = jaeger_thrift_read(&thrift, datagram, scratch, target, why);
-    if (rc == FM_OK)
-        *ret_stats = thrift.stats;
+    rc = jaeger_thrift_read(&thrift, datagram, walk, scratch, target, why);
+    if (rc < 0)
+        return rc;
+    *ret_stats = thrift.stats;
+    *ret_is_odd = thrift.batch.is_odd;
+    return FM_OK;
+}
+
+int jaeger_datagram_decode(struct fm_slice datagram, struct fm_arena *scratch,
+                           struct fm_buf *target, struct jaeger_client_stats *ret_stats,
+                           struct fm_why *why)
+{
+    bool is_odd;
+    return jaeger_datagram_read(datagram, NULL, scratch, target, &is_odd, ret_stats, why);
+}
+
+int jaeger_datagram_check(struct fm_slice datagram, const struct decode_limits *limits,
+                          struct fm_arena *scratch, struct fm_buf *target,
+                          struct decode_facts *facts, struct jaeger_client_stats *ret_stats,
+                          struct fm_why *why)
+{
+    struct jaeger_client_stats stats = {0};
+    struct otlp_walk walk;
+    size_t before = target->len;
+    bool is_odd;
+    decode_facts_reset(facts);
+    otlp_walk_init(&walk, limits, facts);
+    int rc = jaeger_datagram_read(datagram, &walk, scratch, target, &is_odd, &stats, why);
+    if (rc < 0)
+        return rc;
+    otlp_walk_finish(&walk);
+    if (is_odd || walk.span_count > limits->span_count_max)
+        rc =
+            otlp_pb_check(fm_slice(target->ptr + before, target->len - before), limits, facts, why);
+    if (rc < 0)
+        target->len = before;
+    else
+        *ret_stats = stats;
     return rc;
 }

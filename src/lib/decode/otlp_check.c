@@ -357,16 +357,8 @@ static inline bool otlp_facts_add_key(struct otlp_walk *walk, uint64_t key)
     return true;
 }
 
-struct otlp_span_seen {
-    struct fm_slice ids[OTLP_SPAN_PARENT_ID + 1]; /* by field number; 3 is trace_state */
-    uint64_t start_ns;
-    uint64_t end_ns;
-    uint32_t attribute_count;
-};
-
-/* What the walk over a span's fields has found is judged here. */
-static bool otlp_span_done(struct otlp_walk *walk, const struct otlp_span_seen *span,
-                           uint32_t mended_before)
+bool otlp_span_done(struct otlp_walk *walk, const struct otlp_span_seen *span,
+                    uint32_t mended_before)
 {
     struct decode_facts *facts = walk->facts;
     struct fm_slice parent = span->ids[OTLP_SPAN_PARENT_ID];
@@ -535,6 +527,13 @@ bool otlp_walk_request(struct otlp_walk *walk, struct fm_slice request)
     return true;
 }
 
+void otlp_walk_finish(const struct otlp_walk *walk)
+{
+    walk->facts->refused_count = walk->refused;
+    walk->facts->mended_count = walk->mended;
+    walk->facts->rewrite = walk->mended || walk->refused;
+}
+
 int otlp_pb_check(struct fm_slice request, const struct decode_limits *limits,
                   struct decode_facts *facts, struct fm_why *why)
 {
@@ -543,9 +542,7 @@ int otlp_pb_check(struct fm_slice request, const struct decode_limits *limits,
     decode_facts_reset(facts);
     otlp_walk_init(&walk, limits, facts);
     bool walked = otlp_walk_request(&walk, request);
-    facts->refused_count = walk.refused;
-    facts->mended_count = walk.mended;
-    facts->rewrite = walk.mended || walk.refused;
+    otlp_walk_finish(&walk);
     if (walked)
         return FM_OK;
     if (walk.rc == FM_ELIMIT)

@@ -84,6 +84,19 @@ bool otlp_walk_attribute(struct otlp_walk *walk, const uint8_t *ptr, const uint8
 bool otlp_walk_value(struct otlp_walk *walk, const uint8_t *ptr, const uint8_t *end, uint32_t depth,
                      bool cut);
 
+/* A span's fields, as the walk over them or a translation found them. */
+struct otlp_span_seen {
+    struct fm_slice ids[OTLP_SPAN_PARENT_ID + 1]; /* by field number; 3 is trace_state */
+    uint64_t start_ns;
+    uint64_t end_ns;
+    uint32_t attribute_count;
+};
+/* Judges a span: its ids and number of attributes; mended_before: walk->mended in front of it. */
+bool otlp_span_done(struct otlp_walk *walk, const struct otlp_span_seen *span,
+                    uint32_t mended_before);
+/* What was counted goes to walk->facts. */
+void otlp_walk_finish(const struct otlp_walk *walk);
+
 static inline bool otlp_all_zero(const uint8_t *ptr, size_t len)
 {
     uint8_t bits = 0;

@@ -13,7 +13,6 @@
 
 #include "fermata/bytes.h"
 
-#define THRIFT_VARINT_MAX       10
 #define THRIFT_COMPACT_ID       0x82
 #define THRIFT_COMPACT_VERSION  1
 #define THRIFT_BINARY_VERSION_1 0x8001
@@ -93,37 +92,22 @@ static inline int thrift_u8(struct thrift_reader *reader, uint8_t *ret_value)
     return FM_OK;
 }
 
-/* The low seven bits of each byte of a word, together. */
-static inline uint64_t thrift_squeeze(uint64_t word)
-{
-    word &= UINT64_C(0x7f7f7f7f7f7f7f7f);
-    word = (word & UINT64_C(0x007f007f007f007f)) | (word & UINT64_C(0x7f007f007f007f00)) >> 1;
-    word = (word & UINT64_C(0x00003fff00003fff)) | (word & UINT64_C(0x3fff00003fff0000)) >> 2;
-    return (word & UINT64_C(0x0fffffff)) | (word & UINT64_C(0x0fffffff00000000)) >> 4;
-}
-
 static int thrift_varint_long(struct thrift_reader *reader, uint64_t *ret_value)
 {
     uint64_t value = 0;
-    if (FM_LIKELY(reader->rest.len >= 8)) { /* times take seven or eight bytes */
-        uint64_t word = fm_load_le64(reader->rest.ptr);
-        uint64_t stop = ~word & UINT64_C(0x8080808080808080);
-        if (FM_LIKELY(stop)) {
-            unsigned bits = (unsigned)__builtin_ctzll(stop); /* of the last byte's top bit */
-            *ret_value = thrift_squeeze(word & UINT64_MAX >> (63 - bits));
-            reader->rest.ptr += bits / 8 + 1;
-            reader->rest.len -= bits / 8 + 1;
-            return FM_OK;
-        }
+    if (FM_LIKELY(reader->rest.len >= THRIFT_VARINT_MAX)) {
+        const uint8_t *ptr = reader->rest.ptr, *stop = thrift_varint_at(ptr, ret_value);
+        if (FM_UNLIKELY(!stop))
+            return FM_EMALFORMED;
+        reader->rest.ptr = stop;
+        reader->rest.len -= (size_t)(stop - ptr);
+        return FM_OK;
     }
-    size_t len = FM_MIN(reader->rest.len, (size_t)THRIFT_VARINT_MAX);
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0; i < reader->rest.len; i++) {
         uint8_t byte = reader->rest.ptr[i];
         value |= (uint64_t)(byte & 127) << 7 * i;
         if (byte & 128)
             continue;
-        if (i == THRIFT_VARINT_MAX - 1 && byte > 1)
-            return FM_EMALFORMED; /* more than 64 bits */
         reader->rest.ptr += i + 1;
         reader->rest.len -= i + 1;
         *ret_value = value;
@@ -229,7 +213,7 @@ int thrift_int_as(struct thrift_reader *reader, uint8_t type, int64_t *ret_value
         int rc = thrift_varint(reader, &value);
         if (FM_UNLIKELY(rc < 0))
             return rc;
-        *ret_value = (int64_t)(value >> 1 ^ (~(value & 1) + 1));
+        *ret_value = thrift_from_zigzag(value);
         return FM_OK;
     }
     switch (type) {

@@ -4,6 +4,7 @@
 #include "../../support/test.h"
 
 #include "fermata/ingest.h"
+#include "fermata/jaeger.h"
 #include "fermata/sim.h"
 #include "fermata/thrift.h"
 #include "fermata/units.h"
@@ -117,6 +118,7 @@ static uint64_t world_metric(const struct world *world, const char *line)
     struct fm_buf text;
     fm_buf_init(&text, FM_MIB(1));
     ingest_put_metrics(world->ingest, &text);
+    store_put_metrics(world->store, &text);
     fm_buf_put_u8(&text, 0);
     const char *found = strstr((const char *)text.ptr, line);
     while (found && found[-1] != '\n') /* in a comment */
@@ -147,6 +149,50 @@ static void test_many_datagrams_are_few_records(void **state)
     store_get_status(world.store, &status);
     assert_int_equal(status.head_spans, 5000);
     assert_true(status.head_records < 50);
+    world_close(&world);
+}
+
+/* Datagrams of a batch of 256 KiB. */
+static size_t world_batch(const struct world *world)
+{
+    struct jaeger_client_stats stats;
+    struct fm_arena scratch;
+    struct fm_buf otlp;
+    fm_arena_init(&scratch, FM_MIB(1));
+    fm_buf_init(&otlp, FM_MIB(1));
+    assert_ok(jaeger_datagram_decode(fm_buf_slice(&world->sample), &scratch, &otlp, &stats, NULL));
+    size_t count = (FM_KIB(256) + otlp.len - 1) / otlp.len;
+    fm_buf_fini(&otlp);
+    fm_arena_fini(&scratch);
+    return count;
+}
+
+/* Batches wait for each other, but no longer than 40 ms. */
+static void test_large_batches_go_together(void **state)
+{
+    (void)state;
+    struct world world = {0};
+    struct store_status status;
+    world_open(&world, FM_MIB(64), 0, "");
+    size_t batch = world_batch(&world);
+    world_send(&world, fm_buf_slice(&world.sample), 2 * batch + 1);
+    (void)sim_run(world.sim, 30 * FM_NS_PER_MS);
+    store_get_status(world.store, &status);
+    assert_int_equal(status.head_records, 0);
+    world_run(&world);
+    store_get_status(world.store, &status);
+    assert_int_equal(world_accepted(&world), 2 * batch + 1);
+    assert_int_equal(status.head_records, 3);
+    assert_int_equal(world_metric(&world, "fermata_wal_groups_total "), 2); /* one, the others */
+    /* four are a group and go at once, the fifth waits */
+    world_send(&world, fm_buf_slice(&world.sample), 5 * batch);
+    (void)sim_run(world.sim, 30 * FM_NS_PER_MS);
+    store_get_status(world.store, &status);
+    assert_int_equal(status.head_records, 3 + 4);
+    world_run(&world);
+    store_get_status(world.store, &status);
+    assert_int_equal(world_accepted(&world), 7 * batch + 1);
+    assert_int_equal(status.head_records, 3 + 5);
     world_close(&world);
 }
 
@@ -238,17 +284,20 @@ static void test_a_tenant_over_its_rate(void **state)
 static void test_what_was_read_is_stored_before_the_end(void **state)
 {
     (void)state;
-    struct world world = {0};
-    world_open(&world, FM_MIB(64), 0, "");
-    world_send(&world, fm_buf_slice(&world.sample), 100); /* they are in a batch yet */
-    ingest_stop(world.ingest);
-    store_close(world.store, world_on_closed, &world);
-    world_run(&world);
-    assert_int_equal(world_accepted(&world), 100);
-    world.ingest = ingest_free(world.ingest);
-    world.tenants = tenants_free(world.tenants);
-    fm_buf_fini(&world.sample);
-    sim_free(world.sim);
+    static const size_t counts[] = {100, 6000}; /* they are in a batch yet, in a few of them */
+    for (size_t i = 0; i < FM_COUNT(counts); i++) {
+        struct world world = {0};
+        world_open(&world, FM_MIB(64), 0, "");
+        world_send(&world, fm_buf_slice(&world.sample), counts[i]);
+        ingest_stop(world.ingest);
+        store_close(world.store, world_on_closed, &world);
+        world_run(&world);
+        assert_int_equal(world_accepted(&world), counts[i]);
+        world.ingest = ingest_free(world.ingest);
+        world.tenants = tenants_free(world.tenants);
+        fm_buf_fini(&world.sample);
+        sim_free(world.sim);
+    }
 }
 
 static void test_memory_that_is_missing(void **state)
@@ -372,6 +421,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_many_datagrams_are_few_records),
+        cmocka_unit_test(test_large_batches_go_together),
         cmocka_unit_test(test_the_bad_cost_nobody_else),
         cmocka_unit_test(test_a_budget_that_is_used_up),
         cmocka_unit_test(test_a_log_that_refuses),

@@ -44,6 +44,50 @@ static void thrift_expect_int(struct thrift_reader *reader, int16_t id, uint8_t 
     assert_true(got == value);
 }
 
+/* Ids take nine or ten bytes, times seven or eight: read in front of more, and at the very end. */
+static void test_varints_of_every_length(void **state)
+{
+    (void)state;
+    for (unsigned shift = 0; shift < 64; shift++) {
+        const uint64_t values[] = {UINT64_C(1) << shift, (UINT64_C(1) << shift) - 1,
+                                   UINT64_MAX >> shift, UINT64_C(0x9e3779b97f4a7c15) >> shift};
+        for (size_t i = 0; i < FM_COUNT(values); i++) {
+            uint8_t bytes[2 * THRIFT_VARINT_MAX];
+            size_t len = 0;
+            for (uint64_t rest = values[i]; len == 0 || rest; rest >>= 7)
+                bytes[len++] = (uint8_t)((rest & 127) | (rest > 127 ? 128 : 0));
+            for (size_t more = 0; more <= THRIFT_VARINT_MAX; more += THRIFT_VARINT_MAX) {
+                struct thrift_reader reader;
+                int64_t got;
+                memset(bytes + len, 0xff, more);
+                uint8_t *exact = test_exact_copy(fm_slice(bytes, len + more));
+                thrift_reader_init(&reader, fm_slice(exact, len + more));
+                assert_ok(thrift_int(&reader, &got));
+                assert_true(got == thrift_from_zigzag(values[i]));
+                assert_int_equal(reader.rest.len, more);
+                thrift_reader_init(&reader, fm_slice(exact, len - 1));
+                assert_int_equal(thrift_int(&reader, &got), FM_EMALFORMED);
+                free(exact);
+            }
+        }
+    }
+}
+
+static void test_varints_that_are_too_long(void **state)
+{
+    (void)state;
+    static const char *const hex[] = {"ffffffffffffffffff02", "ffffffffffffffffff7f0000",
+                                      "ffffffffffffffffffff0000", "808080808080808080808000"};
+    for (size_t i = 0; i < FM_COUNT(hex); i++) {
+        struct fm_buf input = test_hex(hex[i]);
+        struct thrift_reader reader;
+        int64_t got;
+        thrift_reader_init(&reader, fm_buf_slice(&input));
+        assert_int_equal(thrift_int(&reader, &got), FM_EMALFORMED);
+        fm_buf_fini(&input);
+    }
+}
+
 static void test_reader_mirrors_writer(void **state)
 {
     (void)state;
@@ -164,6 +208,8 @@ static void test_depth_is_limited(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_varints_of_every_length),
+        cmocka_unit_test(test_varints_that_are_too_long),
         cmocka_unit_test(test_reader_mirrors_writer),
         cmocka_unit_test(test_cut_and_flipped),
         cmocka_unit_test(test_known_bytes),
