@@ -262,6 +262,12 @@ static bool serve_listener_at(void *self, size_t index, struct api_listener *ret
     return listeners_at(&serve->listeners, index, ret_row);
 }
 
+static bool serve_exporter_at(void *self, size_t index, struct exporter_status *ret_row)
+{
+    const struct serve *serve = self;
+    return exports_status(serve->exports, index, ret_row);
+}
+
 static int serve_open_tenants(struct serve *serve, struct fm_why *why)
 {
     const struct config *config = serve->config;
@@ -329,6 +335,7 @@ static int serve_open_services(struct serve *serve)
         .put_metrics = serve_put_metrics,
         .count_spans = serve_count_spans,
         .listener_at = serve_listener_at,
+        .exporter_at = serve_exporter_at,
         .rss_bytes = linux_rss_bytes,
         .self = serve,
     };

@@ -3,6 +3,7 @@
 #ifndef FERMATA_API_H
 #define FERMATA_API_H
 
+#include "fermata/export.h"
 #include "fermata/net.h"
 #include "fermata/query.h"
 #include "fermata/replicate.h"
@@ -29,6 +30,7 @@ struct api_options {
     void (*count_spans)(void *self, uint64_t *ret_accepted, uint64_t *ret_refused);
     /* index below API_LISTENERS_MAX; false: not open. */
     bool (*listener_at)(void *self, size_t index, struct api_listener *ret_row);
+    bool (*exporter_at)(void *self, size_t index, struct exporter_status *ret_row); /* likewise */
     uint64_t (*rss_bytes)(void);
     void *self;
 };

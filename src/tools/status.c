@@ -205,6 +205,35 @@ static void status_put_upload(const struct status_fields *fields, const struct t
     status_put_problem(fields, "upload.problem", terminal, out);
 }
 
+static void status_put_exporters(const struct status_fields *fields,
+                                 const struct terminal *terminal, struct fm_buf *out)
+{
+    static const char *const names[] = {"sent_spans", "lag_spans", "lag_bytes", "lag_s",
+                                        "dropped_spans"};
+    uint64_t numbers[FM_COUNT(names)];
+    char path[64];
+
+    for (unsigned i = 0;; i++) {
+        (void)snprintf(path, sizeof path, "exporters.%u.name", i);
+        struct fm_slice name = status_text(fields, path);
+        if (!name.len)
+            return;
+        for (size_t k = 0; k < FM_COUNT(names); k++) {
+            (void)snprintf(path, sizeof path, "exporters.%u.%s", i, names[k]);
+            numbers[k] = status_number(fields, path);
+        }
+        fm_buf_puts(out, "  export      ");
+        terminal_put_text(out, name, 0);
+        fm_buf_printf(out, ": %" PRIu64 " spans sent, %" PRIu64 " waiting", numbers[0], numbers[1]);
+        status_put_bytes(out, " (", numbers[2]);
+        fm_buf_puts(out, ", since ");
+        fm_duration_print(out, numbers[3] * FM_NS_PER_S);
+        fm_buf_printf(out, "), %" PRIu64 " dropped\n", numbers[4]);
+        (void)snprintf(path, sizeof path, "exporters.%u.problem", i);
+        status_put_problem(fields, path, terminal, out);
+    }
+}
+
 static bool status_is_healthy(const struct status_fields *fields)
 {
     return status_is_true(fields, "ready") && !status_is_true(fields, "storage.read_only");
@@ -230,6 +259,7 @@ static void status_print(const struct status_fields *fields, struct fm_buf *out)
                   status_number(fields, "spans.accepted"), status_number(fields, "spans.refused"));
     status_put_store(fields, &terminal, out);
     status_put_upload(fields, &terminal, out);
+    status_put_exporters(fields, &terminal, out);
     status_put_bytes(out, "  memory      ", status_number(fields, "memory.rss_bytes"));
     fm_buf_puts(out, "\n");
 }

@@ -3,6 +3,7 @@
 theirs and ours, and what they answer is taken as OTLP has it."""
 import gzip
 import http.server
+import json
 import pathlib
 import socketserver
 import threading
@@ -118,6 +119,25 @@ class WayTest(ExportTest):
                     self.assertEqual(node.metric(DROPPED), 0)
                     node.kill()
                     upstream.kill()
+
+    def test_status_says_how_far_it_is(self):
+        upstream = self.upstream().start()
+        gone = free_port()
+        node = self.node({"a": {"endpoint": f"http://127.0.0.1:{upstream.ports['http']}", "protocol": "http"},
+                          "b": {"endpoint": f"http://127.0.0.1:{gone}", "protocol": "http"}}).start()
+        self.send(node, 0, 10)
+        self.wait_sent(node, 20)
+        url = f"http://127.0.0.1:{node.ports['query']}"
+
+        def rows():
+            found = json.loads(run_tool("status", "--url", url, "--json").stdout)["exporters"]
+            return {row["name"]: row for row in found}
+        wait_for(lambda: rows()["a"]["lag_spans"] == 0 and rows()["b"]["problem"], 10, "both said how they are")
+        self.assertEqual(rows()["a"]["sent_spans"], 20)
+        self.assertEqual((rows()["b"]["sent_spans"], rows()["b"]["lag_spans"]), (0, 20))
+        text = run_tool("status", "--url", url).stdout
+        self.assertIn("export      a: 20 spans sent, 0 waiting", text)
+        self.assertIn("export      b: 0 spans sent, 20 waiting", text)
 
     def test_unix_socket_and_headers(self):
         server = self.scripted()

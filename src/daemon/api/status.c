@@ -96,6 +96,29 @@ static void status_put_listeners_json(const struct api *api, struct json_writer 
     json_array_end(json);
 }
 
+static void status_put_exporters_json(const struct api *api, struct json_writer *json)
+{
+    struct exporter_status row;
+    json_key(json, "exporters");
+    json_array_begin(json);
+    for (size_t i = 0;
+         api->options.exporter_at && api->options.exporter_at(api->options.self, i, &row); i++) {
+        json_object_begin(json);
+        json_key(json, "name");
+        json_text(json, row.name);
+        put_number(json, "sent_spans", row.sent_spans);
+        put_number(json, "sent_bytes", row.sent_bytes);
+        put_number(json, "dropped_spans", row.dropped_spans);
+        put_number(json, "lag_spans", row.lag_spans);
+        put_number(json, "lag_bytes", row.lag_bytes);
+        put_number(json, "lag_s", row.lag_ns / FM_NS_PER_S);
+        json_key(json, "problem");
+        json_text(json, row.problem);
+        json_object_end(json);
+    }
+    json_array_end(json);
+}
+
 static void status_put_json(const struct api *api, const struct status_facts *facts,
                             struct fm_buf *out)
 {
@@ -130,6 +153,7 @@ static void status_put_json(const struct api *api, const struct status_facts *fa
         json_text(&json, facts->upload.problem);
         json_object_end(&json);
     }
+    status_put_exporters_json(api, &json);
     json_key(&json, "memory");
     json_object_begin(&json);
     put_number(&json, "rss_bytes", api->options.rss_bytes ? api->options.rss_bytes() : 0);
@@ -160,6 +184,20 @@ static void status_put_listeners_text(const struct api *api, struct fm_buf *out)
     }
 }
 
+static void status_put_exporters_text(const struct api *api, struct fm_buf *out)
+{
+    struct exporter_status row;
+    for (size_t i = 0;
+         api->options.exporter_at && api->options.exporter_at(api->options.self, i, &row); i++) {
+        fm_buf_printf(out, "  export   %s: %" PRIu64 " spans sent, %" PRIu64 " waiting", row.name,
+                      row.sent_spans, row.lag_spans);
+        put_bytes(out, " (", row.lag_bytes);
+        fm_buf_printf(out, "), %" PRIu64 " dropped\n", row.dropped_spans);
+        if (row.problem[0])
+            fm_buf_printf(out, "  problem  %s\n", row.problem);
+    }
+}
+
 static void status_put_text(const struct api *api, const struct status_facts *facts,
                             struct fm_buf *out)
 {
@@ -183,6 +221,7 @@ static void status_put_text(const struct api *api, const struct status_facts *fa
     fm_buf_puts(out, " free on the file system\n");
     if (store->problem[0])
         fm_buf_printf(out, "  problem  %s\n", store->problem);
+    status_put_exporters_text(api, out);
     if (!facts->has_upload) {
         fm_buf_puts(out, "  upload   off\n");
         return;
