@@ -9,6 +9,8 @@
 #ifndef FERMATA_BLOCK_H
 #define FERMATA_BLOCK_H
 
+#include <stdatomic.h>
+
 #include "fermata/base.h"
 #include "fermata/model.h"
 #include "fermata/parquet.h"
@@ -93,10 +95,14 @@ FM_MUST int block_open(struct block **ret_block, struct fm_source data,
                        const struct block_meta *meta, struct fm_why *why);
 struct block *block_free(struct block *block);
 FM_DEFINE_AUTO(block)
+/* Without what is charged to a room. */
 size_t block_memory(const struct block *block);
-/* Remembers where pages are and, in up to dictionary_max bytes, decompressed dictionaries, which
- * makes block_find_trace several times cheaper.  Before the block is shared between threads. */
+/* From now on remembers where pages are and, in up to dictionary_max bytes, decompressed
+ * dictionaries, each once it is needed, which makes what comes after several times cheaper. */
 void block_prepare(struct block *block, size_t dictionary_max);
+/* That memory is charged to *room, borrowed for the block's life and shared with others, and no
+ * more dictionaries are kept once it has reached room_max.  After block_prepare. */
+void block_share_room(struct block *block, _Atomic uint64_t *room, uint64_t room_max);
 /* Appends the trace as canonical OTLP bytes.  FM_OK, or FM_NONE: not in this block.
  * ret_inspected (may be NULL): bytes read from data. */
 FM_MUST int block_find_trace(const struct block *block, const struct trace_id *id,

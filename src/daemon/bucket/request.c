@@ -142,8 +142,9 @@ static int get_check_body(struct bucket_get *get, const struct s3_answer *answer
     if (body->len > get->bytes_max)
         return fm_fail(&get->why, FM_ELIMIT, "%s: it is larger than %zu bytes", get->key,
                        get->bytes_max);
-    if (strlen(answer->etag) < sizeof get->ret_etag)
-        (void)snprintf(get->ret_etag, sizeof get->ret_etag, "%s", answer->etag);
+    size_t len = strlen(answer->etag);
+    if (len < sizeof get->ret_etag)
+        memcpy(get->ret_etag, answer->etag, len + 1);
     return FM_OK;
 }
 

@@ -104,8 +104,8 @@ static int block_file_new(struct store *store, struct block_entry *entry,
         free(file);
         return rc;
     }
-    bool has_room = atomic_load(&store->open_bytes) < OPEN_BYTES_MAX;
-    block_prepare(file->block, has_room ? OPEN_BLOCK_MAX : 0);
+    block_prepare(file->block, OPEN_BLOCK_MAX);
+    block_share_room(file->block, &store->open_bytes, OPEN_BYTES_MAX);
     file->bytes = block_memory(file->block) + sizeof *file;
     atomic_fetch_add(&store->open_bytes, file->bytes);
     atomic_fetch_add(&store->open_count, 1);

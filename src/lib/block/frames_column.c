@@ -56,9 +56,9 @@ int frames_open(struct block_frames *frames, unsigned leaf)
     if (rc < 0)
         return column_rc(rc);
     pq_column_share_memo(column->column, frames->memo);
-    if (frames->block->guides && frames->block->guides[frames->group * READER_LEAF_MAX + leaf])
-        pq_column_share_guide(column->column,
-                              frames->block->guides[frames->group * READER_LEAF_MAX + leaf]);
+    const struct pq_guide *guide = block_guide(frames->block, frames->group, leaf, NULL);
+    if (guide)
+        pq_column_share_guide(column->column, guide);
     rc = pq_column_dictionary(column->column, &column->dictionary, &column->dictionary_count,
                               frames->why);
     if (rc < 0)

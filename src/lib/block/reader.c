@@ -127,6 +127,8 @@ struct block *block_free(struct block *block)
     for (size_t i = 0; i < count; i++)
         pq_guide_free(block->guides[i]);
     free(block->guides);
+    if (block->room)
+        atomic_fetch_sub(block->room, atomic_load(&block->guide_bytes));
     pq_file_free(block->file);
     free(block);
     return NULL;
@@ -134,7 +136,8 @@ struct block *block_free(struct block *block)
 
 size_t block_memory(const struct block *block)
 {
-    return sizeof *block + pq_file_memory(block->file) + block->guide_bytes;
+    return sizeof *block + pq_file_memory(block->file) +
+           (block->room ? 0 : (size_t)atomic_load(&block->guide_bytes));
 }
 
 /* Whether reading a trace can need the leaf; the others repeat what is in its spans. */
@@ -147,24 +150,59 @@ static bool block_leaf_is_content(unsigned leaf)
 
 void block_prepare(struct block *block, size_t dictionary_max)
 {
-    size_t groups = pq_file_row_group_count(block->file);
-    FM_AUTO(pq_scratch) scratch = NULL;
-    if (block->guides || groups > READER_GUIDED_GROUPS_MAX || pq_scratch_new(&scratch) < 0)
+    size_t count = pq_file_row_group_count(block->file);
+    if (block->guides || count > READER_GUIDED_GROUPS_MAX)
         return;
-    block->guides = calloc(FM_MAX(groups * READER_LEAF_MAX, 1u), sizeof *block->guides);
-    if (!block->guides)
-        return;
-    block->guide_bytes = groups * READER_LEAF_MAX * sizeof *block->guides;
-    for (size_t i = 0; i < groups * READER_LEAF_MAX; i++) {
-        unsigned leaf = (unsigned)(i % READER_LEAF_MAX);
-        uint32_t index = block->leaves[leaf].index;
-        size_t left = dictionary_max - FM_MIN(block->guide_bytes, dictionary_max);
-        /* What fails here fails again for who needs it, and says why. */
-        if (index != READER_ABSENT && block_leaf_is_content(leaf) &&
-            pq_guide_new(&block->guides[i], block->file, i / READER_LEAF_MAX, index, left, scratch,
-                         NULL) == FM_OK)
-            block->guide_bytes += pq_guide_memory(block->guides[i]);
+    count = FM_MAX(count * READER_LEAF_MAX, (size_t)1);
+    block->guides = calloc(count, sizeof *block->guides);
+    block->guide_dictionary_max = dictionary_max;
+    if (block->guides)
+        atomic_store(&block->guide_bytes, count * sizeof *block->guides);
+}
+
+void block_share_room(struct block *block, _Atomic uint64_t *room, uint64_t room_max)
+{
+    block->room = room;
+    block->room_max = room_max;
+    if (room)
+        atomic_fetch_add(room, atomic_load(&block->guide_bytes));
+}
+
+/* What a dictionary may take.  Several threads may each find room for theirs; it is a bound of what
+ * is kept, not of the last byte. */
+static size_t block_guide_room(const struct block *block)
+{
+    uint64_t used = atomic_load(&block->guide_bytes);
+    uint64_t left = block->guide_dictionary_max - FM_MIN(used, block->guide_dictionary_max);
+    if (block->room)
+        left = FM_MIN(left, block->room_max - FM_MIN(atomic_load(block->room), block->room_max));
+    return (size_t)left;
+}
+
+const struct pq_guide *block_guide(const struct block *opened, size_t row_group, unsigned leaf,
+                                   struct pq_scratch *scratch)
+{
+    struct block *block = (struct block *)opened; /* as of a cache, all this changes is speed */
+    FM_AUTO(pq_scratch) own = NULL;
+    struct pq_guide *fresh = NULL, *other = NULL;
+    if (!block->guides || block->leaves[leaf].index == READER_ABSENT)
+        return NULL;
+    _Atomic(struct pq_guide *) *slot = &block->guides[row_group * READER_LEAF_MAX + leaf];
+    const struct pq_guide *guide = atomic_load(slot);
+    if (guide || !block_leaf_is_content(leaf) || (!scratch && pq_scratch_new(&own) < 0))
+        return guide;
+    /* What fails here fails again for who needs it, and says why. */
+    if (pq_guide_new(&fresh, block->file, row_group, block->leaves[leaf].index,
+                     block_guide_room(block), scratch ? scratch : own, NULL) != FM_OK)
+        return NULL;
+    if (!atomic_compare_exchange_strong(slot, &other, fresh)) {
+        pq_guide_free(fresh);
+        return other;
     }
+    atomic_fetch_add(&block->guide_bytes, pq_guide_memory(fresh));
+    if (block->room)
+        atomic_fetch_add(block->room, pq_guide_memory(fresh));
+    return fresh;
 }
 
 /* ---- rows ---- */
@@ -286,8 +324,7 @@ static int cursor_load_row(struct reader *reader, struct cursor *cursor, unsigne
 {
     const struct block *block = reader->block;
     FM_AUTO(pq_guide) own = NULL;
-    const struct pq_guide *guide =
-        block->guides ? block->guides[reader->row_group * READER_LEAF_MAX + leaf] : NULL;
+    const struct pq_guide *guide = block_guide(block, reader->row_group, leaf, reader->scratch);
     int rc = FM_OK;
     if (!guide) {
         rc = pq_guide_new(&own, block->file, reader->row_group, block->leaves[leaf].index, 0,

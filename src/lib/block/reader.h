@@ -23,7 +23,7 @@ struct reader_dedicated {
     const struct block_dedicated *column; /* borrowed from the block's meta */
 };
 
-/* Source that counts; the only thing in an open block that changes. */
+/* Source that counts. */
 struct reader_source {
     struct fm_source inner;
     atomic_uint_fast64_t read_bytes;
@@ -36,9 +36,17 @@ struct block {
     struct reader_leaf leaves[READER_LEAF_MAX];
     struct reader_dedicated dedicated[BLOCK_DEDICATED_MAX];
     uint32_t dedicated_count;
-    struct pq_guide **guides; /* owned, READER_LEAF_MAX per row group; NULL until prepared */
-    size_t guide_bytes;
+    /* Owned, READER_LEAF_MAX per row group, each made when it is first needed; NULL until prepared.
+     * With the room they are charged to, all of an open block that changes beside the source. */
+    _Atomic(struct pq_guide *) *guides;
+    size_t guide_dictionary_max;
+    _Atomic uint64_t guide_bytes;
+    _Atomic uint64_t *room; /* borrowed; NULL: the block alone counts */
+    uint64_t room_max;
 };
+/* The guide of a leaf, by any thread; NULL: there is none.  scratch may be NULL. */
+const struct pq_guide *block_guide(const struct block *block, size_t row_group, unsigned leaf,
+                                   struct pq_scratch *scratch);
 void reader_leaf_name(const struct block *block, unsigned leaf, char text[SCHEMA_PATH_MAX]);
 
 /* One leaf, standing on one row. */
