@@ -196,7 +196,9 @@ static void test_every_allocation_may_fail(void **state)
         int rc = config_load_text(&config, "f", FM_SLICE(text), &messages);
         failed = test_alloc_failed();
         test_alloc_disarm();
-        assert_int_equal(rc, failed ? FM_ENOMEM : FM_OK);
+        if (rc != FM_OK) /* what a pattern only gains speed from it can do without */
+            assert_int_equal(rc, FM_ENOMEM);
+        assert_true(failed || rc == FM_OK);
         config_free(config);
         fm_buf_fini(&messages);
     }

@@ -390,8 +390,8 @@ static void test_objects(void **state)
         OBJECT("<Size>5</Size>"),
         OBJECT("<Key>k</Key><Size>many</Size>"),
         "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
-        "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>"
-        "</NextContinuationToken></ListBucketResult>",
+        ("<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>"
+         "</NextContinuationToken></ListBucketResult>"),
         "<ListBucketResult><Contents><Key>k",
     };
     for (size_t i = 0; i < FM_COUNT(bad); i++)
