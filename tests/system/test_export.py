@@ -255,10 +255,14 @@ class ConnectionTest(ExportTest):
                 ({"endpoint": ""}, "has no endpoint"),
                 ({"endpoint": "ftp://x"}, "neither http:// nor https://"),
                 ({"endpoint": "x", "batch_max_spans": 0}, "out of its range"),
+                ({"endpoint": "https://x:4317 http://localhost:PORT/v1/traces"}, "own receiver"),
+                ({"endpoint": "127.0.0.1:PORT"}, "own receiver"),
                 ({"endpoint": "x", "tls_cert_file": "/x"}, "only one of"),
                 ({"endpoint": "https://x", "tls_ca_file": "/nonexistent"}, "nonexistent")):
             with self.subTest(settings=settings):
                 node = self.node({"a": settings})
+                port = str(node.ports["http"])
+                node.settings["exporter.otlp.a.endpoint"] = settings["endpoint"].replace("PORT", port)
                 node.start(wait=False)
                 self.assertEqual(node.process.wait(10), 78)
                 self.assertIn(words, node.log_text())

@@ -16,6 +16,65 @@ static unsigned exporter_endpoint_count(const char *list)
     return count;
 }
 
+/* The port, as text, behind the host of a URL or an endpoint; "" if there is none. */
+static struct fm_slice endpoint_port(struct fm_slice endpoint, struct fm_slice *ret_host)
+{
+    const uint8_t *end = memchr(endpoint.ptr, '/', endpoint.len);
+    size_t len = end ? (size_t)(end - endpoint.ptr) : endpoint.len, at = len;
+    while (at && endpoint.ptr[at - 1] != ':')
+        at--;
+    *ret_host = fm_slice(endpoint.ptr, at ? at - 1 : len);
+    return at ? fm_slice(endpoint.ptr + at, len - at) : FM_SLICE("");
+}
+
+static bool host_is_here(struct fm_slice host)
+{
+    return fm_slice_equal_text(host, "localhost") || fm_slice_equal_text(host, "[::1]") ||
+           fm_slice_equal_text(host, "0.0.0.0") || fm_slice_equal_text(host, "[::]") ||
+           (host.len > 4 && memcmp(host.ptr, "127.", 4) == 0);
+}
+
+/* Whether what is sent there comes in here again, for ever. */
+static bool endpoint_is_own(struct fm_slice endpoint, const char *receiver)
+{
+    struct fm_slice own = fm_slice_text(receiver), host, own_host;
+    if (fm_slice_equal(endpoint, own))
+        return true; /* also a unix socket */
+    for (size_t i = 0; i + 3 <= endpoint.len; i++) {
+        if (memcmp(endpoint.ptr + i, "://", 3) == 0) {
+            endpoint = fm_slice(endpoint.ptr + i + 3, endpoint.len - i - 3);
+            break;
+        }
+    }
+    struct fm_slice port = endpoint_port(endpoint, &host);
+    struct fm_slice own_port = endpoint_port(own, &own_host);
+    return port.len && fm_slice_equal(port, own_port) && host_is_here(host) &&
+           (host_is_here(own_host) || fm_slice_equal(host, own_host));
+}
+
+static void check_exporter_loop(struct config_loader *loader,
+                                const struct config_instance *instance)
+{
+    const struct config *config = loader->config;
+    const char *receivers[] = {config->otlp_grpc_enabled ? config->otlp_grpc_endpoint : "",
+                               config->otlp_http_enabled ? config->otlp_http_endpoint : ""};
+    struct fm_slice rest = fm_slice_text(instance->named.exporter_otlp->endpoint);
+    while (rest.len) {
+        const uint8_t *end = memchr(rest.ptr, ' ', rest.len);
+        struct fm_slice one = fm_slice(rest.ptr, end ? (size_t)(end - rest.ptr) : rest.len);
+        for (size_t i = 0; one.len && i < FM_COUNT(receivers); i++) {
+            if (*receivers[i] && endpoint_is_own(one, receivers[i]))
+                config_complain(loader, config_named_place(instance, "endpoint"),
+                                "name another node's receiver",
+                                "[%s] sends to this node's own receiver \"%s\"",
+                                instance->named.section, receivers[i]);
+        }
+        rest = fm_slice(rest.ptr + one.len, rest.len - one.len);
+        while (rest.len && *rest.ptr == ' ')
+            rest = fm_slice(rest.ptr + 1, rest.len - 1);
+    }
+}
+
 static void check_exporter_endpoint(struct config_loader *loader,
                                     const struct config_instance *instance)
 {
@@ -44,6 +103,7 @@ static void check_exporter(struct config_loader *loader, const struct config_ins
     const struct config_exporter_otlp *exporter = instance->named.exporter_otlp;
     const uint64_t day_ns = 86400 * FM_NS_PER_S;
     check_exporter_endpoint(loader, instance);
+    check_exporter_loop(loader, instance);
     check_exporter_range(loader, instance, "batch_max_spans",
                          exporter->batch_max_spans >= 1 && exporter->batch_max_spans <= 1000000,
                          "accepted: 1 to 1000000");
