@@ -85,7 +85,7 @@ static void put_times(struct fm_buf *out, uint64_t start_ns, uint64_t duration_n
 
 static void put_span(struct fm_buf *out, const struct eval_span *span, bool shows)
 {
-    char id[17];
+    char id[17] = "";
     const char *digits = id;
     fm_hex_encode(id, fm_slice(span->id, 8));
     while (*digits == '0')
