@@ -193,6 +193,18 @@ class HostileNetTest(DaemonTest):
         peer.close()
         node.stop()
 
+    def test_goaway_with_more_behind_it(self):
+        """What crosses our end on the wire is read and dropped: no reset takes the answer away."""
+        client = Http2(self.start().ports["grpc"])
+        client.read(0.2)
+        client.send(frame(GOAWAY, 0, 0, struct.pack(">II", 0, 255)))
+        client.until_end(1)
+        self.assertTrue(client.ended)
+        for _ in range(3):
+            client.socket.sendall(frame(PING, 0, 0, b"12345678"))  # raises once it was reset
+            time.sleep(0.1)
+        client.close()
+
     def test_continuation_flood(self):
         node = self.start()
         peer = Http2(node.ports["grpc"])

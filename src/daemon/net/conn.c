@@ -230,9 +230,11 @@ static void conn_drain_h2(struct conn *conn)
         conn_count_refusal(conn, rc == FM_ELIMIT ? NET_REFUSED_FLOOD : NET_REFUSED_PROTOCOL);
         conn->close_after_flush = conn->input_unread = true;
     } else if (h2_is_done(conn->h2)) {
-        conn->close_after_flush = true;
+        /* What crosses our end on the wire, a PING behind its GOAWAY, must not become a reset. */
+        conn->close_after_flush = conn->input_unread = true;
     } else if (conn->ending && h2_is_idle(conn->h2) && !h2_wants_write(conn->h2)) {
         conn->close_after_flush = true;
+        conn->input_unread = conn->retiring; /* a server that stops waits for nobody */
     }
 }
 

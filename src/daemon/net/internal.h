@@ -144,7 +144,7 @@ struct conn {
     bool is_loopback, reading, write_in_flight, running;
     bool peer_ended;        /* end of file was read */
     bool close_after_flush; /* the last answer is in out */
-    bool input_unread;      /* of a refused request: linger */
+    bool input_unread;      /* more may come that nobody reads: linger */
     bool ending;            /* no further requests, please */
     bool counts_as_handshake;
     bool shaking;  /* a step is under way */
