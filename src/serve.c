@@ -22,6 +22,7 @@
 #include "serve_detect.h"
 #include "serve_export.h"
 #include "serve_listen.h"
+#include "serve_upload.h"
 
 #define SERVE_SETTINGS_MAX   64
 #define SERVE_STATUS_NS      (10 * FM_NS_PER_S)
@@ -164,45 +165,12 @@ static int serve_open_store(struct serve *serve, struct fm_why *why)
     return store_open(&serve->store, serve->platform, &options, why);
 }
 
-static int serve_new_bucket(struct serve *serve, struct bucket **ret_bucket, struct fm_why *why)
-{
-    const struct config *config = serve->config;
-    char path[512];
-    if (config->upload_destination == 0) {
-        if (config->upload_dir_path[0])
-            (void)snprintf(path, sizeof path, "%s", config->upload_dir_path);
-        else
-            (void)snprintf(path, sizeof path, "%s/bucket", config->data_dir);
-        return bucket_dir_new(ret_bucket, serve->platform, path, why);
-    }
-    (void)snprintf(path, sizeof path, "%s/upload", config->data_dir);
-    struct bucket_s3_options options = {
-        .access_key_file = config->s3_access_key_file,
-        .secret_key_file = config->s3_secret_key_file,
-        .session_token_file = config->s3_session_token_file,
-        .tls_ca_file = config->s3_tls_ca_file,
-        .single_put_max = FM_MIN(FM_MIB(64), 4 * config->upload_multipart_size),
-        .part_bytes = config->upload_multipart_size,
-        .timeout_ns = config->upload_request_timeout,
-        .state_dir = path,
-    };
-    struct s3_endpoint *endpoint = &options.endpoint;
-    (void)snprintf(endpoint->region, sizeof endpoint->region, "%s", config->s3_region);
-    (void)snprintf(endpoint->bucket, sizeof endpoint->bucket, "%s", config->s3_bucket);
-    (void)snprintf(endpoint->prefix, sizeof endpoint->prefix, "%s", config->s3_prefix);
-    endpoint->path_style = config->s3_path_style;
-    int rc = s3_endpoint_parse(fm_slice_text(config->s3_endpoint), endpoint, why);
-    if (rc < 0)
-        return fm_wrap(why, rc, "upload.s3");
-    return bucket_s3_new(ret_bucket, serve->platform, &options, why);
-}
-
 static int serve_open_replicator(struct serve *serve, struct fm_why *why)
 {
     struct bucket *bucket;
     if (!serve->config->upload_enabled)
         return FM_OK;
-    int rc = serve_new_bucket(serve, &bucket, why);
+    int rc = serve_bucket_make(&bucket, serve->platform, serve->config, why);
     if (rc < 0)
         return rc;
     const struct replicator_options options = {

@@ -17,17 +17,19 @@ struct bucket;
 struct bucket_request { /* owned by the caller, in use until done, which is never called from within
                          * put, get or cancel */
     const char *key;    /* "<tenant>/<uuid>/<object>" below the bucket's prefix */
+    bool is_control;    /* below its control prefix instead: no block, nothing for Tempo */
     struct fm_source source; /* put: content, read in pieces from a job */
     const char *source_path; /* put: the immutable file with that content, or NULL; may be linked */
     bool create_only;        /* put: fail with S3_EXISTS if the key is there */
     bool want_body;          /* head: false; get: true */
+    const char *list_after;  /* list: a name, or "" */
     size_t body_max;
     void (*done)(struct bucket_request *request);
     void *self;
 
     enum s3_outcome outcome; /* S3_DONE, S3_EXISTS, S3_ABSENT, S3_AMBIGUOUS, ... */
     uint64_t size;           /* of the object, after S3_DONE of head and get */
-    struct fm_buf body;      /* get; the caller's to free */
+    struct fm_buf body;      /* get, list; the caller's to free */
     uint32_t retry_after_s;
     struct fm_why why;
     void *body_private; /* these three are the body's, while in use */
@@ -37,6 +39,9 @@ struct bucket_request { /* owned by the caller, in use until done, which is neve
 struct bucket_ops {
     void (*put)(struct bucket *bucket, struct bucket_request *request);
     void (*get)(struct bucket *bucket, struct bucket_request *request);    /* or head */
+    /* Names below key, which ends with '/', one a line, in byte order and behind list_after ("": all):
+     * at most 1,000, so that an answer of 1,000 is not the last.  S3_DONE also if there are none. */
+    void (*list)(struct bucket *bucket, struct bucket_request *request);
     void (*cancel)(struct bucket *bucket, struct bucket_request *request); /* done is called */
     struct bucket *(*free)(struct bucket *bucket); /* no request is in use */
     void (*describe)(const struct bucket *bucket, char *text, size_t size); /* without secrets */

@@ -37,13 +37,17 @@ struct store_options {
     enum store_on_full on_full;
 };
 
+enum store_lane { STORE_LANE_NORMAL, STORE_LANE_EXPRESS, STORE_LANE_RECALL, STORE_LANE_COUNT };
+
 struct store;
 struct store_block { /* a sealed block; immutable, counted */
     struct block_meta meta;
     char path[512]; /* directory */
-    uint64_t first_lsn, last_lsn;
+    uint64_t first_lsn, last_lsn; /* zeros if it is outgoing */
     uint64_t span_count;
     uint64_t sealed_unix_ns;
+    bool is_outgoing; /* only made to leave (store_outbox.h): no snapshot and no cursor shows it */
+    enum store_lane lane;
 };
 struct store_observer { /* what others want to know; both on the loop */
     /* Also, from within store_set_observer, for blocks found at start. */

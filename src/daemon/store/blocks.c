@@ -100,11 +100,11 @@ int blocks_add(struct store *store, struct tenant *tenant, struct block_entry *e
     return FM_OK;
 }
 
-/* Out of the list; the files go when nobody reads them any more. */
-static void blocks_doom(struct store *store, struct block_entry *entry)
+void blocks_doom(struct store *store, struct block_entry *entry, enum store_end end)
 {
     struct tenant *tenant = entry->tenant;
     size_t at = 0;
+    entry->end = end;
     while (tenant->blocks[at] != entry)
         at++;
     memmove(&tenant->blocks[at], &tenant->blocks[at + 1],
@@ -395,7 +395,7 @@ static void blocks_expire(struct store *store)
             now_ns - entry->block.sealed_unix_ns < kept_ns)
             continue;
         metric_add(&store->metrics.blocks_expired, 1);
-        blocks_doom(store, entry);
+        blocks_doom(store, entry, STORE_END_SETTLED);
     }
 }
 
@@ -463,6 +463,7 @@ static void blocks_set_full(struct store *store, bool is_full, uint64_t used)
 void blocks_retain(struct store *store)
 {
     uint64_t used, freed = 0;
+    enum store_end end;
     blocks_expire(store);
     for (;;) {
         used = store_used_bytes(store);
@@ -470,9 +471,11 @@ void blocks_retain(struct store *store)
             break;
         struct block_entry *victim = blocks_victim(store);
         if (victim) {
+            end = STORE_END_SETTLED;
             metric_add(&store->metrics.blocks_expired, 1);
         } else if (store->options.on_full == STORE_DROP_OLDEST &&
                    (victim = blocks_victim_not_uploaded(store))) {
+            end = STORE_END_DROPPED;
             metric_add(&store->metrics.blocks_dropped, 1);
             metric_add(&store->metrics.dropped_spans, victim->block.span_count);
             log_error("store.block_dropped", "path=%s spans=%llu not uploaded; no space left",
@@ -481,7 +484,7 @@ void blocks_retain(struct store *store)
             break;
         }
         freed += victim->disk_bytes;
-        blocks_doom(store, victim);
+        blocks_doom(store, victim, end);
     }
     blocks_set_full(store, blocks_is_over(store, used, freed), used);
 }

@@ -8,6 +8,8 @@
  *   head.c     tenants and the index over records that are not in a block yet
  *   cover.c    which LSNs of a tenant are in blocks; local.json
  *   cut.c      records -> block (machine);  build.c  the job behind it
+ *   build_files.c  rows -> a block's files, verified
+ *   outbox.c   blocks made to leave (store_outbox.h);  outgoing.c  the job that makes them
  *   blocks.c   the list of blocks, references, retention, quota
  *   keep.c     housekeeping jobs: markers, deletions, recycling, fresh segments
  *   read.c     snapshots and traces by id
@@ -111,6 +113,13 @@ struct tenant {
 
 struct block_open; /* read.c */
 
+enum store_end {       /* why a block goes; what its spans count as from then on */
+    STORE_END_SETTLED, /* what had to leave has left: uploaded, or sampled out */
+    STORE_END_EXPIRED, /* too old, and had not left */
+    STORE_END_DROPPED, /* for lack of space, and had not left */
+    STORE_END_MERGED,  /* its spans are in another block of this store */
+};
+
 struct block_entry {
     struct store_block block;
     struct fm_link link;   /* store->blocks by sealing time, or a list of doomed ones */
@@ -120,6 +129,7 @@ struct block_entry {
     uint64_t disk_bytes;
     bool is_uploaded;
     bool is_doomed; /* out of the list; the files go when the last reference goes */
+    enum store_end end; /* with is_doomed */
     _Atomic(struct block_open *) opened; /* owned; set by any reader, cleared only without refs */
     _Atomic uint64_t used_count;         /* store->open_clock when last read */
 };
@@ -432,6 +442,31 @@ void flush_fail(struct store *store, int rc);
 /* build.c, on the WORK lane */
 void cut_work(struct pf_job *job);
 
+/* build_files.c, in a job: a block's files, in a folder of blocks/.tmp until they are published */
+struct making {
+    struct store *store;
+    struct block_meta *meta;       /* borrowed; id and tenant are set, the rest follows */
+    char folder[STORE_PATH_BYTES]; /* "": nothing was begun */
+    struct block_census census;    /* of the build */
+    struct fm_buf blooms;
+    uint64_t disk_bytes;
+    bool is_rejected; /* by a check: to be kept in quarantine */
+};
+void making_init(struct making *making, struct store *store);
+void making_fini(struct making *making);
+FM_MUST int making_begin(struct making *making, struct block_meta *meta, struct fm_why *why);
+/* data.parquet, blooms, meta.json; synced, but not the folder. */
+FM_MUST int making_write(struct making *making, struct block_builder *builder, struct fm_why *why);
+FM_MUST int making_write_file(struct making *making, const char *name, struct fm_slice content,
+                              struct fm_why *why);
+int making_reject(struct making *making, struct fm_why *why, const char *what, uint64_t want,
+                  uint64_t got);
+/* Reads everything back: what the disk holds, not what memory believes. */
+FM_MUST int making_verify(struct making *making, struct fm_why *why);
+/* Renames the folder to path, and syncs both ends. */
+FM_MUST int making_publish(struct making *making, const char *path, struct fm_why *why);
+void making_discard(struct making *making, const struct fm_why *why); /* after a failure */
+
 /* record.c: any thread */
 struct record_reader { /* reads records one after another, keeps the file of the last one open */
     struct store *store;
@@ -452,6 +487,8 @@ struct block_entry *block_entry_free(struct store *store, struct block_entry *en
 FM_MUST int blocks_reserve(struct tenant *tenant); /* so that the next blocks_add cannot fail */
 FM_MUST int blocks_add(struct store *store, struct tenant *tenant, struct block_entry *entry);
 FM_MUST int blocks_load(struct store *store, struct fm_why *why);
+/* Out of the list; the files go when nobody reads them any more. */
+void blocks_doom(struct store *store, struct block_entry *entry, enum store_end end);
 void blocks_retain(struct store *store); /* retention and quota: dooms blocks, sets is_full */
 uint64_t blocks_bytes(const struct store *store);
 uint64_t store_used_bytes(const struct store *store);

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where blocks go: the bucket that the configuration names. */
+#ifndef FERMATA_SERVE_UPLOAD_H
+#define FERMATA_SERVE_UPLOAD_H
+
+#include "fermata/config.h"
+#include "fermata/replicate.h"
+
+/* Each caller gets a handle of its own: the replicator, and whoever has other objects to put. */
+FM_MUST int serve_bucket_make(struct bucket **ret_bucket, struct platform *platform,
+                              const struct config *config, struct fm_why *why);
+
+#endif
