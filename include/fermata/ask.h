@@ -88,6 +88,8 @@ struct ask_found {                     /* which members are set follows from the
 };
 /* Of a trace that is to be joined: what the question looks at (enum block_traces_part). */
 unsigned ask_part_parts(const struct ask_part *part);
+/* Whether it looks at attributes of that name. */
+bool ask_part_wants(const struct ask_part *part, struct fm_slice name);
 /* What was found so far.  Borrowed until the next call on part. */
 FM_MUST int ask_part_found(struct ask_part *part, struct ask_found *ret_found, struct fm_why *why);
 

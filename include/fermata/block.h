@@ -62,6 +62,7 @@ struct block_census { /* exact counts, of a build or of a verification */
     uint64_t trace_count, span_count, event_count, link_count, attribute_count;
     uint64_t duplicate_count; /* spans dropped as byte-equal repeats (build only) */
     uint64_t start_min_ns, end_max_ns;
+    uint64_t range_start_ns, range_end_ns; /* of these, without what is absurd (build only) */
 };
 
 struct block_builder;
@@ -74,6 +75,10 @@ FM_DEFINE_AUTO(block_builder)
  * FM_EMALFORMED: not canonical (the caller's store is damaged). */
 FM_MUST int block_builder_add(struct block_builder *builder, struct fm_slice otlp,
                               struct fm_why *why);
+#define BLOCK_TIME_MIN_NS (UINT64_C(315532800) * 1000000000) /* 1980-01-01 */
+/* Times before 1980 and later than latest_ns count as received_ns for the block's range, by which
+ * it is searched and deleted; the spans keep them.  Without this call every time counts. */
+void block_builder_bound(struct block_builder *builder, uint64_t received_ns, uint64_t latest_ns);
 size_t block_builder_memory(const struct block_builder *builder);
 uint64_t block_builder_span_count(const struct block_builder *builder);
 

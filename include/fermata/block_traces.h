@@ -21,6 +21,9 @@ enum block_traces_part {
     BLOCK_TRACES_ALL = 31,
 };
 void block_traces_want(struct block_traces *traces, unsigned parts);
+/* Attributes whose keys are not wanted may come without their values. */
+void block_traces_want_keys(struct block_traces *traces,
+                            bool (*wants)(void *self, struct fm_slice key), void *self);
 /* Few rows, far from each other, will be read: they are decoded alone, not with their pages. */
 FM_MUST int block_traces_sparse(struct block_traces *traces);
 struct block_traces *block_traces_free(struct block_traces *traces);
@@ -31,6 +34,9 @@ FM_MUST int block_traces_next(struct block_traces *traces, struct trace_id *ret_
                               struct fm_buf *otlp, struct fm_why *why);
 /* Goes on behind a trace that cannot be read. */
 void block_traces_skip(struct block_traces *traces);
+/* Makes the trace with that id the next one, wherever it is; FM_NONE: it is not in the block. */
+FM_MUST int block_traces_find(struct block_traces *traces, const struct trace_id *id,
+                              struct fm_why *why);
 uint64_t block_traces_row(const struct block_traces *traces); /* number of the next one */
 /* Goes on at a later one; pages in between are not read. */
 void block_traces_seek(struct block_traces *traces, uint64_t row);

@@ -29,6 +29,7 @@ FM_MUST int eval_plan_want(struct eval_plan *plan, const struct traceql_field *f
                            uint32_t *ret_index);
 /* What sources are opened with. */
 const struct traceql_field *eval_plan_fields(const struct eval_plan *plan, uint32_t *ret_count);
+const uint8_t *eval_plan_types(const struct eval_plan *plan); /* as in frame_request */
 
 /* ---- run: one plan over one source ---- */
 

@@ -62,6 +62,7 @@ struct frame {
 struct frame_request {                  /* what a source is opened for */
     const struct traceql_field *fields; /* borrowed for the source's life; no TRACEQL_ANY_SCOPE */
     uint32_t field_count;
+    const uint8_t *types; /* NULL, or by field the enum traceql_type that will probably be found */
     /* Frames and traces wholly outside may be left out, they need not be.  Unix time, both ends
      * included. */
     uint64_t start_ns, end_ns;
@@ -88,11 +89,19 @@ struct frame_source_ops {
 struct frame_gate {
     int (*enter)(struct frame_gate *gate, struct frame_source *source, struct fm_why *why);
 };
+struct frame_search {       /* for texts in the rows ahead; all borrowed */
+    const uint32_t *fields; /* that may have them, or arrays of them */
+    unsigned field_count;
+    const struct fm_slice *only; /* NULL, or no other text is looked for */
+    bool narrows;                /* rows without any are of no interest, and may be left out */
+    frame_visit_value *visit;    /* FM_END: is looked for; FM_MORE: any may be; FM_OK */
+    void *self;
+};
 struct frame_source { /* first member of what implements it */
     const struct frame_source_ops *ops;
     struct frame_stats stats;
     struct frame_gate *gate; /* NULL, or asked during frame_next(); borrowed for that time */
-    int (*ahead)(struct frame_source *source, uint32_t field, frame_visit_value *visit, void *self,
+    int (*ahead)(struct frame_source *source, const struct frame_search *search,
                  struct fm_why *why); /* NULL: it never asks */
 };
 /* FM_END after the last frame.  A frame has at least one span. */
@@ -123,13 +132,12 @@ FM_MUST static inline int frame_values(struct frame_source *source, uint32_t fie
 {
     return source->ops->values(source, field, visit, self, why);
 }
-/* From within a gate: the texts that a field, or an element of its arrays, may have in the rows
- * ahead, and perhaps others.  FM_NONE: they cannot be listed.  A non-zero result of visit ends it
- * and is returned. */
-FM_MUST static inline int frame_ahead(struct frame_source *source, uint32_t field,
-                                      frame_visit_value *visit, void *self, struct fm_why *why)
+/* From within a gate: whether the rows ahead may have a text that is looked for.  FM_OK: they do
+ * not; FM_END: perhaps; FM_NONE: their texts cannot be listed. */
+FM_MUST static inline int frame_ahead(struct frame_source *source,
+                                      const struct frame_search *search, struct fm_why *why)
 {
-    return source->ahead(source, field, visit, self, why);
+    return source->ahead(source, search, why);
 }
 static inline struct frame_source *frame_source_free(struct frame_source *source)
 {

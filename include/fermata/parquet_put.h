@@ -23,12 +23,35 @@ void pq_column_share_memo(struct pq_column *column, struct pq_memo *memo);
 /* Takes the dictionary from a guide of the same chunk, if it has it.  Before any use of the column;
  * borrowed by whoever has a dictionary from it. */
 void pq_column_share_guide(struct pq_column *column, const struct pq_guide *guide);
-/* What a column has read so far, and what it holds. */
+/* Whether the guide keeps a dictionary of texts: how many, and the first from an index on that is
+ * text (FM_NONE). */
+bool pq_guide_has_texts(const struct pq_guide *guide);
+uint32_t pq_guide_text_count(const struct pq_guide *guide);
+FM_MUST int pq_guide_find(const struct pq_guide *guide, struct fm_slice text, uint32_t from,
+                          uint32_t *ret_index);
+
+/* In which rows the values of a chunk's dictionary are, if in no more than so many.  Borrows
+ * nothing and is immutable once made: any number of threads may ask. */
+#define PQ_POSTINGS_MAX 32u
+struct pq_postings;
+/* guide: of the same chunk, or NULL. */
+FM_MUST int pq_postings_new(struct pq_postings **ret_postings, const struct pq_file *file,
+                            size_t row_group, size_t leaf, const struct pq_guide *guide,
+                            struct fm_why *why);
+struct pq_postings *pq_postings_free(struct pq_postings *postings);
+FM_DEFINE_AUTO(pq_postings)
+size_t pq_postings_memory(const struct pq_postings *postings);
+/* Ascending, by the value's index in the dictionary.  FM_NONE: there are more, or they are not
+ * known.  Of a failure rows may have been written to. */
+FM_MUST int pq_postings_rows(const struct pq_postings *postings, uint32_t value,
+                             uint32_t rows[PQ_POSTINGS_MAX], uint32_t *ret_count);
+/* What a column, or a scratch, has read so far, and what it holds. */
 struct pq_column_use {
     uint64_t read_bytes;
     size_t memory;
 };
 struct pq_column_use pq_column_use(const struct pq_column *column);
+struct pq_column_use pq_scratch_use(const struct pq_scratch *scratch);
 /* Gives back everything but the dictionary; no page is read any more. */
 void pq_column_retire(struct pq_column *column);
 

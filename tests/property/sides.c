@@ -55,6 +55,8 @@ static void sides_block(const struct sides *sides, uint64_t mask, struct side_bl
                                    NULL) == FM_OK);
     side->bytes = fm_buf_slice(&side->data);
     FM_ASSERT(block_open(&side->block, fm_source_memory(&side->bytes), &side->meta, NULL) == FM_OK);
+    if (mask & 2) /* rows by guides, and where values are, or neither */
+        block_prepare(side->block, FM_MIB(1));
     fm_buf_fini(&otlp);
     fm_buf_fini(&blooms);
 }

@@ -72,6 +72,7 @@ int task_merge(struct query_task *task, struct fm_why *why)
  * a few batches did not get there, all the rest is read in one go. */
 #define BATCH_FIRST  32u
 #define SPARSE_SHARE 32u /* fewer than 1 / 32 of a block's traces: read each by itself */
+#define SPARSE_MAX   8u  /* so few are looked up one by one */
 #define BATCH_LAST   256u
 
 struct joiner {
@@ -141,7 +142,26 @@ static int joiner_on_record(void *self, const struct store_record *record, struc
     return rc == FM_ECORRUPT ? FM_OK : rc;
 }
 
-/* A trace's row is the number of its id. */
+static bool joiner_wants_key(void *self, struct fm_slice key)
+{
+    const struct joiner *joiner = self;
+    return ask_part_wants(joiner->task->main, key);
+}
+
+/* ids: of the block, a trace's row is the number of its id; NULL: few are wanted, each is found by
+ * itself.  row: at or before the wanted one.  FM_NONE: it is not there. */
+static int joiner_seek(struct joiner *joiner, struct block_traces *traces,
+                       const struct ask_ids *ids, const struct trace_id *id, size_t *row)
+{
+    if (!ids)
+        return block_traces_find(traces, id, joiner->why);
+    *row += ask_ids_before(ids->ids + *row, ids->count - *row, id);
+    if (*row == ids->count || !trace_id_equal(&ids->ids[*row], id))
+        return FM_NONE;
+    block_traces_seek(traces, *row);
+    return FM_OK;
+}
+
 static int joiner_read_rows(struct joiner *joiner, const struct block *block,
                             const struct ask_ids *ids, const struct query_piece *pieces,
                             size_t count)
@@ -149,19 +169,23 @@ static int joiner_read_rows(struct joiner *joiner, const struct block *block,
     FM_AUTO(block_traces) traces = NULL;
     struct trace_id id;
     int rc = block_traces_new(&traces, block, 0);
-    if (rc == FM_OK)
+    if (rc == FM_OK) {
         block_traces_want(traces, ask_part_parts(joiner->task->main));
-    if (rc == FM_OK && count < ids->count / SPARSE_SHARE)
+        block_traces_want_keys(traces, joiner_wants_key, joiner);
+    }
+    if (rc == FM_OK && (!ids || count < ids->count / SPARSE_SHARE))
         rc = block_traces_sparse(traces);
     for (size_t i = 0, row = 0; i < count && rc == FM_OK; i++) {
         if (!rows_turn_has(joiner->turn, &pieces[i].id))
             continue;
-        row += ask_ids_before(ids->ids + row, ids->count - row, &pieces[i].id);
-        if (row == ids->count || !trace_id_equal(&ids->ids[row], &pieces[i].id))
+        rc = joiner_seek(joiner, traces, ids, &pieces[i].id, &row);
+        if (rc == FM_NONE) {
+            rc = FM_OK;
             continue;
+        }
         fm_buf_reset(&joiner->otlp);
-        block_traces_seek(traces, row);
-        rc = block_traces_next(traces, &id, &joiner->otlp, joiner->why);
+        if (rc == FM_OK)
+            rc = block_traces_next(traces, &id, &joiner->otlp, joiner->why);
         if (rc == FM_OK && !trace_id_equal(&id, &pieces[i].id))
             rc = FM_ECORRUPT;
         if (rc == FM_OK)
@@ -178,7 +202,8 @@ static int joiner_read_block(struct joiner *joiner, const struct query_piece *pi
     int rc = place_open(&opened, task, pieces->place, joiner->why);
     if (rc < 0)
         return rc;
-    rc = ask_ids_of_block(opened.block, task->memory_part, &ids, joiner->why);
+    if (count > SPARSE_MAX)
+        rc = ask_ids_of_block(opened.block, task->memory_part, &ids, joiner->why);
     if (rc == FM_OK)
         rc = joiner_read_rows(joiner, opened.block, ids, pieces, count);
     free(ids);

@@ -92,6 +92,16 @@ static const struct ask_ids *near_ids(const struct query_near *near)
     return near->shared ? near->shared->ids : near->with_head;
 }
 
+static inline int id_order(const struct trace_id *a, const struct trace_id *b)
+{
+    uint64_t left = fm_load_be64(a->bytes), right = fm_load_be64(b->bytes);
+    if (FM_UNLIKELY(left == right)) {
+        left = fm_load_be64(a->bytes + 8);
+        right = fm_load_be64(b->bytes + 8);
+    }
+    return left < right ? -1 : left > right;
+}
+
 /* Puts ids among the partial ones; there is room. */
 static void partial_merge(struct trace_id *partial, size_t *count, const struct ask_ids *ids,
                           struct trace_id *scratch)
@@ -99,9 +109,7 @@ static void partial_merge(struct trace_id *partial, size_t *count, const struct 
     size_t i = 0, j = 0, kept = 0;
     memcpy(scratch, partial, *count * sizeof *scratch);
     while (i < *count || j < ids->count) {
-        int order = i == *count       ? 1
-                    : j == ids->count ? -1
-                                      : memcmp(&scratch[i], &ids->ids[j], sizeof *scratch);
+        int order = i == *count ? 1 : j == ids->count ? -1 : id_order(&scratch[i], &ids->ids[j]);
         partial[kept++] = order <= 0 ? scratch[i] : ids->ids[j];
         i += order <= 0;
         j += order >= 0;

@@ -205,6 +205,7 @@ static int part_add_planned(struct ask_part *part, struct ask_place *place, stru
         request.end_ns = UINT64_MAX;
     }
     request.fields = eval_plan_fields(part->plan, &request.field_count);
+    request.types = eval_plan_types(part->plan);
     int rc = place_open(place, &request, &source, why);
     if (rc < 0)
         return rc;
@@ -382,6 +383,17 @@ unsigned ask_part_parts(const struct ask_part *part)
             parts |= of_scope[fields[i].scope];
     }
     return fields ? parts : BLOCK_TRACES_ALL;
+}
+
+bool ask_part_wants(const struct ask_part *part, struct fm_slice name)
+{
+    uint32_t count = 0;
+    const struct traceql_field *fields = part->search ? eval_plan_fields(part->plan, &count) : NULL;
+    bool is_wanted = !fields;
+    for (uint32_t i = 0; i < count && !is_wanted; i++)
+        is_wanted =
+            fields[i].intrinsic == TRACEQL_ATTRIBUTE && fm_slice_equal(fields[i].name, name);
+    return is_wanted;
 }
 
 const struct frame_stats *ask_part_stats(const struct ask_part *part)

@@ -78,17 +78,39 @@ static uint64_t assemble_count_first(const struct reader *reader, unsigned leaf,
     return count;
 }
 
+/* Likewise, of attributes whose keys are wanted; all leaves have them in the same order. */
+static uint64_t assemble_count_wanted(const struct reader *reader, unsigned first, unsigned which,
+                                      unsigned level, unsigned def)
+{
+    const struct cursor *keys = &reader->cursors[first + ATTRIBUTE_KEY];
+    const struct cursor *cursor = &reader->cursors[first + which];
+    uint64_t count = 0;
+    uint32_t at = cursor->at, value = keys->value_at;
+    if (!reader->wants || !cursor->loaded)
+        return assemble_count_first(reader, first + which, level, def);
+    for (uint32_t i = keys->at; i < keys->end; i++, at++) {
+        while (at < cursor->end && cursor->page.rep[at] > level)
+            at++;
+        if (keys->page.def[i] < level || at >= cursor->end)
+            continue;
+        count += cursor->page.def[at] >= def &&
+                 reader->wants(reader->wants_self, cursor_bytes(keys, value));
+        value++;
+    }
+    return count;
+}
+
 /* Loads the leaves of an attribute list, only as far as the row's attributes need them. */
 static int assemble_load_attributes(struct reader *reader, unsigned first, unsigned level)
 {
     ASSEMBLE_TRY(assemble_load(reader, first + ATTRIBUTE_KEY));
-    uint64_t missing = assemble_count_first(reader, first + ATTRIBUTE_KEY, level, level);
+    uint64_t missing = assemble_count_wanted(reader, first, ATTRIBUTE_KEY, level, level);
     if (!missing)
         return FM_OK;
     ASSEMBLE_TRY(assemble_load(reader, first + ATTRIBUTE_IS_ARRAY));
     for (unsigned i = ATTRIBUTE_STRING; i <= ATTRIBUTE_UNSUPPORTED && missing; i++) {
         ASSEMBLE_TRY(assemble_load(reader, first + i));
-        uint64_t found = assemble_count_first(reader, first + i, level, level + 1);
+        uint64_t found = assemble_count_wanted(reader, first, i, level, level + 1);
         missing -= FM_MIN(found, missing);
     }
     return FM_OK;

@@ -93,6 +93,14 @@ struct block_builder *block_builder_free(struct block_builder *builder)
     return NULL;
 }
 
+void block_builder_bound(struct block_builder *builder, uint64_t received_ns, uint64_t latest_ns)
+{
+    if (received_ns < BLOCK_TIME_MIN_NS || latest_ns < received_ns)
+        return; /* of a clock that was not set: no judge of others */
+    builder->received_ns = received_ns;
+    builder->latest_ns = latest_ns;
+}
+
 size_t block_builder_memory(const struct block_builder *builder)
 {
     return sizeof *builder + builder->pool.used_bytes + builder->list.shape.cap +
@@ -158,8 +166,8 @@ static int build_row_groups(const struct block_builder *builder, const struct so
 
 static void build_meta_times(struct block_meta *meta, const struct block_census *census)
 {
-    uint64_t start_s = census->start_min_ns / FM_NS_PER_S;
-    uint64_t end_s = census->end_max_ns / FM_NS_PER_S + (census->end_max_ns % FM_NS_PER_S != 0);
+    uint64_t start_s = census->range_start_ns / FM_NS_PER_S;
+    uint64_t end_s = census->range_end_ns / FM_NS_PER_S + (census->range_end_ns % FM_NS_PER_S != 0);
     end_s = FM_MIN(FM_MAX(end_s, start_s + 1), UINT64_MAX / FM_NS_PER_S);
     start_s = FM_MIN(start_s, end_s - 1);
     meta->start_ns = start_s * FM_NS_PER_S;
@@ -189,7 +197,7 @@ int block_builder_finish(struct block_builder *builder, struct fm_sink data, str
                          struct block_meta *meta, struct block_census *ret_census,
                          struct fm_why *why)
 {
-    struct block_census census = {.start_min_ns = UINT64_MAX};
+    struct block_census census = {.start_min_ns = UINT64_MAX, .range_start_ns = UINT64_MAX};
     struct block_meta built = {
         .version = BLOCK_V4,
         .id = meta->id,

@@ -69,6 +69,7 @@ struct block_builder {
     struct builder_texts texts;
     uint64_t span_count;
     uint64_t base_ns; /* start of the first span */
+    uint64_t received_ns, latest_ns; /* block_builder_bound; 0: every time counts */
     bool has_base;
     struct attribute_list list;  /* of the span, resource or scope at hand */
     struct attribute_list inner; /* of its event or link */

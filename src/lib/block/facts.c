@@ -111,6 +111,25 @@ static uint8_t facts_mark(const struct emit *emit, const struct row *row, unsign
     return (uint8_t)mark;
 }
 
+/* A time as it counts for the range of the block. */
+static uint64_t facts_bound(const struct block_builder *builder, uint64_t time_ns)
+{
+    if (!builder->received_ns || (time_ns >= BLOCK_TIME_MIN_NS && time_ns <= builder->latest_ns))
+        return time_ns;
+    return builder->received_ns;
+}
+
+static void facts_add_times(struct emit *emit, uint64_t start_ns, uint64_t end_ns)
+{
+    struct block_census *census = emit->census;
+    census->start_min_ns = FM_MIN(census->start_min_ns, start_ns);
+    census->end_max_ns = FM_MAX(census->end_max_ns, end_ns);
+    start_ns = facts_bound(emit->builder, start_ns);
+    end_ns = facts_bound(emit->builder, end_ns);
+    census->range_start_ns = FM_MIN(census->range_start_ns, FM_MIN(start_ns, end_ns));
+    census->range_end_ns = FM_MAX(census->range_end_ns, FM_MAX(start_ns, end_ns));
+}
+
 /* at: the row's place in the order of the file. */
 static void facts_add_span(struct emit *emit, struct facts *facts, const struct row *row,
                            struct fm_slice trace_id, uint64_t at)
@@ -136,8 +155,7 @@ static void facts_add_span(struct emit *emit, struct facts *facts, const struct 
     if (facts->start_ns == 0 || (row->start_ns && row->start_ns < facts->start_ns))
         facts->start_ns = row->start_ns;
     facts->end_ns = FM_MAX(facts->end_ns, end_ns);
-    emit->census->start_min_ns = FM_MIN(emit->census->start_min_ns, row->start_ns);
-    emit->census->end_max_ns = FM_MAX(emit->census->end_max_ns, end_ns);
+    facts_add_times(emit, row->start_ns, end_ns);
     if (!row->parent && !facts_has_parent_link(emit, row, trace_id)) {
         facts->root_service = name;
         facts->root_name = row->name;

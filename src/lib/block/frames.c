@@ -22,7 +22,7 @@ int frames_fail(const struct block_frames *frames, unsigned leaf, const char *wh
 
 int frames_charge(struct block_frames *frames, size_t bytes)
 {
-    size_t used = frames->held + frames->arena.used_bytes;
+    size_t used = frames->held + frames->arena.used_bytes + frames->row_arena.used_bytes;
     if (used > frames->memory_max || bytes > frames->memory_max - used)
         return fm_fail(frames->why, FM_ELIMIT, "a block needs more than the query's %zu bytes",
                        frames->memory_max);
@@ -133,13 +133,29 @@ static void spine_read_sparse(struct block_frames *frames, const struct frames_s
     }
 }
 
+/* Moves to the next row that is wanted; returns where those that follow it without a gap end. */
+static uint64_t frame_skip_rows(struct block_frames *frames)
+{
+    const uint8_t *wanted = frames->rows_wanted;
+    uint64_t end = frames->group_rows;
+    if (!frames->is_narrowed)
+        return end;
+    while (frames->row < end && !wanted[frames->row])
+        frames->row++;
+    for (end = frames->row; end < frames->group_rows && wanted[end];)
+        end++;
+    return end;
+}
+
 static int frame_read_spine(struct block_frames *frames)
 {
     uint32_t *count = frames->frame.count;
-    while (frames->row_to < frames->group_rows && count[FRAME_SPAN] < FRAMES_SPAN_TARGET / 2) {
+    uint64_t end = frame_skip_rows(frames);
+    frames->row_from = frames->row_to = frames->row;
+    while (frames->row_to < end && count[FRAME_SPAN] < FRAMES_SPAN_TARGET / 2) {
         struct frames_slice slice;
         uint64_t row = frames->row_to;
-        int rc = frames_slice_some(frames, frames->spine, &frames->row_to,
+        int rc = frames_slice_some(frames, frames->spine, &frames->row_to, end,
                                    FRAMES_SPAN_TARGET - count[FRAME_SPAN], &slice);
         uint64_t traces = count[FRAME_TRACE] + (frames->row_to - row);
         uint64_t spans = (uint64_t)count[FRAME_SPAN] + slice.entry_count;
@@ -250,14 +266,18 @@ static int frame_read_lists(struct block_frames *frames)
 int frames_fill(struct block_frames *frames)
 {
     struct frame *frame = &frames->frame;
-    *frame = (struct frame){0};
+    int rc = FM_OK;
     for (uint32_t i = 0; i < frames->request.field_count; i++)
         frames->fields[i].is_loaded = false;
-    frames->row_from = frames->row_to = frames->row;
-    int rc = frame_read_spine(frames);
+    do {
+        *frame = (struct frame){0};
+        rc = frame_read_spine(frames);
+        frames->row = frames->row_to;
+        if (rc == FM_OK)
+            rc = frames_begin_rows(frames);
+    } while (rc == FM_OK && !frame->count[FRAME_SPAN] && frames->row < frames->group_rows);
     if (rc < 0)
         return rc;
-    frames->row = frames->row_to;
     if (!frame->count[FRAME_SPAN])
         return FM_END;
     rc = frame_read_ids(frames);
@@ -299,6 +319,7 @@ int frames_enter(struct block_frames *frames, size_t group)
     frames->has_group = true;
     frames->group_rows = pq_row_group_row_count(frames->block->file, group);
     frames->row = 0;
+    frames->is_narrowed = false;
     for (uint32_t i = 0; i < frames->request.field_count; i++)
         frames->fields[i].is_resolved = false;
     frames->spine = frames_choose_spine(frames);
@@ -373,12 +394,12 @@ static int frames_values(struct frame_source *source, uint32_t field, frame_visi
     return rc;
 }
 
-static int frames_ahead(struct frame_source *source, uint32_t field, frame_visit_value *visit,
-                        void *self, struct fm_why *why)
+static int frames_ahead(struct frame_source *source, const struct frame_search *search,
+                        struct fm_why *why)
 {
     struct block_frames *frames = FM_CONTAINER(source, struct block_frames, base);
     frames->why = why;
-    return frames_visit_ahead(frames, &frames->fields[field], visit, self);
+    return frames_look_ahead(frames, search);
 }
 
 /* ---- life ---- */
@@ -400,8 +421,12 @@ static struct frame_source *frames_free(struct frame_source *source)
     free(frames->span_events);
     free(frames->span_links);
     free(frames->matches);
+    free(frames->rows_wanted);
+    free(frames->marks);
     fm_buf_fini(&frames->elements);
     fm_arena_fini(&frames->arena);
+    fm_arena_fini(&frames->row_arena);
+    pq_scratch_free(frames->scratch);
     pq_memo_free(frames->memo);
     free(frames);
     return NULL;
@@ -426,12 +451,14 @@ int block_frames_new(const struct block *block, const struct frame_request *requ
     frames->request = *request;
     frames->memory_max = memory_max;
     fm_arena_init(&frames->arena, memory_max);
+    fm_arena_init(&frames->row_arena, memory_max);
     fm_buf_init(&frames->elements, memory_max);
     frames->fields = calloc(FM_MAX(request->field_count, 1u), sizeof *frames->fields);
     if (!frames->fields || pq_memo_new(&frames->memo) < 0)
         return fm_fail(why, FM_ENOMEM, "no memory for a query");
     for (uint32_t i = 0; i < request->field_count; i++) {
-        frames_field_init(frames, &frames->fields[i], &request->fields[i]);
+        frames_field_init(frames, &frames->fields[i], &request->fields[i],
+                          request->types ? request->types[i] : TRACEQL_NIL);
         frames->wants_events |= frames->fields[i].domain == FRAME_EVENT;
         frames->wants_links |= frames->fields[i].domain == FRAME_LINK;
     }

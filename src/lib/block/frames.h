@@ -8,6 +8,7 @@
  *   frames_attribute.c  an attribute out of the seven leaves of its list
  *   frames_table.c      distinct values
  *   frames_values.c     names and values of the whole block
+ *   frames_ahead.c      which rows of a row group may hold what is looked for
  *
  * Entries of sibling leaves stand in the same order; how many values an entry of the spine (a leaf
  * of a span) is in another leaf follows from the repetition levels.  So a leaf is read for itself,
@@ -118,8 +119,16 @@ struct block_frames {
     size_t group; /* the present row group */
     bool has_group;
     uint64_t group_rows;
-    uint64_t row;   /* the next frame's first */
-    unsigned spine; /* the leaf that says where spans are */
+    uint64_t row;         /* the next frame's first */
+    unsigned spine;       /* the leaf that says where spans are */
+    bool is_narrowed;     /* rows that are not wanted are in no frame */
+    uint8_t *rows_wanted; /* owned; by row of the group */
+    uint8_t *marks;       /* owned; likewise, of the field at hand */
+    size_t row_wanted_cap, mark_cap;
+    bool is_sparse;              /* the present frame's rows are read one by one, by guides */
+    struct pq_scratch *scratch;  /* owned; NULL: not needed so far */
+    struct pq_column_use sparse; /* by it */
+    struct fm_arena row_arena;   /* what was read so, until the next frame */
     struct frames_column columns[READER_LEAF_MAX];
     struct pq_column **retired; /* owned; whose dictionaries are tables */
     size_t retired_count, retired_cap;
@@ -167,8 +176,11 @@ FM_MUST int frames_slice(struct block_frames *frames, unsigned leaf, uint64_t *r
                          struct frames_slice *ret_slice);
 /* Likewise to the end of the page, or to the first row behind entry_min entries. */
 FM_MUST int frames_slice_some(struct block_frames *frames, unsigned leaf, uint64_t *row,
-                              uint32_t entry_min, struct frames_slice *ret_slice);
+                              uint64_t end, uint32_t entry_min, struct frames_slice *ret_slice);
 FM_MUST int frames_close_columns(struct block_frames *frames, bool keep_tables);
+/* The rows of a frame are known: how they are to be read. */
+FM_MUST int frames_begin_rows(struct block_frames *frames);
+#define FRAMES_SPARSE_MAX 2u /* rows of a narrowed row group that are read without their pages */
 
 static inline struct fm_slice frames_bytes(const struct frames_slice *slice, uint32_t value)
 {
@@ -198,7 +210,7 @@ uint32_t frames_count_most(const uint8_t *levels, uint32_t count, unsigned level
 /* ---- frames_field.c ---- */
 
 void frames_field_init(struct block_frames *frames, struct frames_field *own,
-                       const struct traceql_field *field);
+                       const struct traceql_field *field, enum traceql_type guess);
 void frames_field_fini(struct frames_field *own);
 /* Which parts the present row group has. */
 FM_MUST int frames_field_resolve(struct block_frames *frames, struct frames_field *own);
@@ -246,8 +258,10 @@ FM_MUST int frames_visit_names(struct block_frames *frames, enum traceql_scope s
                                frame_visit_name *visit, void *self);
 FM_MUST int frames_visit_values(struct block_frames *frames, uint32_t field,
                                 frame_visit_value *visit, void *self);
-/* Texts that the present row group's dictionaries have for the field; FM_NONE: there is more. */
-FM_MUST int frames_visit_ahead(struct block_frames *frames, struct frames_field *own,
-                               frame_visit_value *visit, void *self);
+
+/* ---- frames_ahead.c ---- */
+
+/* frame_ahead(), of the present row group before its first row is read. */
+FM_MUST int frames_look_ahead(struct block_frames *frames, const struct frame_search *search);
 
 #endif

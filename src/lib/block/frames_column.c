@@ -207,13 +207,68 @@ static struct frames_slice column_take(struct frames_column *column, uint64_t co
     return slice;
 }
 
+/* ---- rows one by one ---- */
+
+int frames_begin_rows(struct block_frames *frames)
+{
+    frames->is_sparse =
+        frames->is_narrowed && frames->row_to - frames->row_from <= FRAMES_SPARSE_MAX;
+    fm_arena_reset(&frames->row_arena);
+    if (!frames->is_sparse || frames->scratch)
+        return FM_OK;
+    return pq_scratch_new(&frames->scratch) < 0
+               ? fm_fail(frames->why, FM_ENOMEM, "no memory for a query")
+               : FM_OK;
+}
+
+/* Takes over what the scratch has read and holds now. */
+static int sparse_account(struct block_frames *frames)
+{
+    struct pq_column_use before = frames->sparse;
+    frames->sparse = pq_scratch_use(frames->scratch);
+    frames->base.stats.inspected_bytes += frames->sparse.read_bytes - before.read_bytes;
+    frames->held += frames->sparse.memory - before.memory; /* wraps, and comes back */
+    return frames_charge(frames, 0);
+}
+
+/* One row.  FM_NONE: not to be had so. */
+static int sparse_slice(struct block_frames *frames, unsigned leaf, uint64_t row,
+                        struct frames_slice *ret_slice)
+{
+    const struct reader_leaf *known = &frames->block->leaves[leaf];
+    const struct pq_guide *guide = block_guide(frames->block, frames->group, leaf, frames->scratch);
+    struct pq_page *page = fm_arena_alloc(&frames->row_arena, sizeof *page);
+    if (!guide || !page)
+        return FM_NONE;
+    int rc = pq_guide_row(guide, row, frames->scratch, &frames->row_arena, page, frames->why);
+    if (rc < 0 || rc == FM_NONE)
+        return rc < 0 ? column_rc(rc) : rc;
+    *ret_slice = (struct frames_slice){
+        .page = page,
+        .rep = page->rep,
+        .def = page->def,
+        .entry_count = page->entry_count,
+        .value_count = page->value_count,
+        .has_lists = page->value_count && column_is_list(frames, leaf) &&
+                     memchr(page->rep, known->rep_max, page->entry_count),
+    };
+    return sparse_account(frames);
+}
+
+/* ---- */
+
 int frames_slice(struct block_frames *frames, unsigned leaf, uint64_t *row, uint64_t end,
                  struct frames_slice *ret_slice)
 {
     if (*row >= end)
         return FM_END;
     struct frames_column *column = &frames->columns[leaf];
-    int rc = column_find(frames, leaf, *row);
+    int rc = frames->is_sparse ? sparse_slice(frames, leaf, *row, ret_slice) : FM_NONE;
+    if (rc != FM_NONE) {
+        *row += rc == FM_OK;
+        return rc;
+    }
+    rc = column_find(frames, leaf, *row);
     if (rc < 0)
         return rc;
     uint64_t page_end = column->page.first_row + column->page.row_count;
@@ -223,8 +278,8 @@ int frames_slice(struct block_frames *frames, unsigned leaf, uint64_t *row, uint
     return FM_OK;
 }
 
-int frames_slice_some(struct block_frames *frames, unsigned leaf, uint64_t *row, uint32_t entry_min,
-                      struct frames_slice *ret_slice)
+int frames_slice_some(struct block_frames *frames, unsigned leaf, uint64_t *row, uint64_t end,
+                      uint32_t entry_min, struct frames_slice *ret_slice)
 {
     struct frames_column *column = &frames->columns[leaf];
     int rc = column_find(frames, leaf, *row);
@@ -240,6 +295,7 @@ int frames_slice_some(struct block_frames *frames, unsigned leaf, uint64_t *row,
         found = memchr(rep + entry_min, 0, left - entry_min);
         count = found ? rows : count;
     }
+    count = FM_MIN(count, end - *row);
     *ret_slice = column_take(column, count, frames->block->leaves[leaf].def_max);
     *row += count;
     return FM_OK;

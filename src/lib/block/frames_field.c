@@ -85,7 +85,8 @@ static void field_add_statics(const struct block_frames *frames, struct frames_f
 }
 
 /* The list comes first: of attributes with the same key the first one counts. */
-static void field_add_attribute(const struct block_frames *frames, struct frames_field *own)
+static void field_add_attribute(const struct block_frames *frames, struct frames_field *own,
+                                enum traceql_type guess)
 {
     static const enum traceql_scope scopes[] = {TRACEQL_SPAN, TRACEQL_RESOURCE, TRACEQL_EVENT};
     const struct block *block = frames->block;
@@ -95,8 +96,12 @@ static void field_add_attribute(const struct block_frames *frames, struct frames
         own->is_absent = true;
         return;
     }
-    field_add_part(own, (struct frames_part){
-                            .kind = FRAMES_ATTRIBUTE, .leaf = list, .guess = ATTRIBUTE_STRING});
+    field_add_part(own, (struct frames_part){.kind = FRAMES_ATTRIBUTE,
+                                             .leaf = list,
+                                             .guess = guess == TRACEQL_INT     ? ATTRIBUTE_INT
+                                                      : guess == TRACEQL_FLOAT ? ATTRIBUTE_DOUBLE
+                                                      : guess == TRACEQL_BOOL  ? ATTRIBUTE_BOOL
+                                                                               : ATTRIBUTE_STRING});
     for (uint32_t i = 0; i < block->dedicated_count; i++) {
         const struct block_dedicated *column = block->dedicated[i].column;
         if (scopes[column->scope] == field->scope && fm_slice_equal_text(field->name, column->name))
@@ -136,7 +141,7 @@ static void field_add_intrinsic(struct frames_field *own)
 }
 
 void frames_field_init(struct block_frames *frames, struct frames_field *own,
-                       const struct traceql_field *field)
+                       const struct traceql_field *field, enum traceql_type guess)
 {
     static const uint8_t levels[FRAME_DOMAINS] = {
         [FRAME_RESOURCE] = FRAMES_RESOURCE, [FRAME_SCOPE] = FRAMES_SCOPE,
@@ -147,7 +152,7 @@ void frames_field_init(struct block_frames *frames, struct frames_field *own,
     own->domain = frame_field_domain(field);
     own->level = levels[own->domain];
     if (field->intrinsic == TRACEQL_ATTRIBUTE)
-        field_add_attribute(frames, own);
+        field_add_attribute(frames, own, guess);
     else
         field_add_intrinsic(own);
 }

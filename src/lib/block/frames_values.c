@@ -211,30 +211,3 @@ int frames_visit_values(struct block_frames *frames, uint32_t field, frame_visit
     }
     return rc;
 }
-
-/* ---- the row group ahead ---- */
-
-int frames_visit_ahead(struct block_frames *frames, struct frames_field *own,
-                       frame_visit_value *visit, void *self)
-{
-    if (own->is_absent)
-        return FM_OK;
-    if (!own->part_count)
-        return FM_NONE;
-    int rc = frames_field_resolve(frames, own);
-    for (unsigned i = 0; i < own->part_count && rc == FM_OK; i++) {
-        const struct frames_part *part = &own->parts[i];
-        unsigned leaf = part->leaf + (part->kind == FRAMES_ATTRIBUTE ? ATTRIBUTE_STRING : 0);
-        if (!part->is_active || part->kind == FRAMES_NUMBER)
-            continue;
-        rc = frames_open(frames, leaf);
-        if (rc == FM_NONE && part->kind == FRAMES_ATTRIBUTE)
-            rc = FM_OK;
-        else if (rc == FM_OK && (!frames->columns[leaf].dictionary ||
-                                 frames->block->leaves[leaf].type != PQ_BYTE_ARRAY))
-            rc = FM_NONE;
-        else if (rc == FM_OK)
-            rc = visit_dictionary(&frames->columns[leaf], visit, self);
-    }
-    return rc;
-}

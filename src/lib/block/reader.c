@@ -10,6 +10,7 @@
 
 #define READER_ROW_BYTES_MAX     FM_MIB(1024)
 #define READER_GUIDED_GROUPS_MAX 64u
+#define READER_POSTINGS_BYTES    8u /* of a value; most take half of it */
 
 static int reader_source_read(void *self, uint64_t offset, void *target, size_t len)
 {
@@ -124,9 +125,12 @@ struct block *block_free(struct block *block)
     if (!block)
         return NULL;
     size_t count = block->guides ? pq_file_row_group_count(block->file) * READER_LEAF_MAX : 0;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         pq_guide_free(block->guides[i]);
+        pq_postings_free(block->postings[i]);
+    }
     free(block->guides);
+    free(block->postings);
     if (block->room)
         atomic_fetch_sub(block->room, atomic_load(&block->guide_bytes));
     pq_file_free(block->file);
@@ -155,9 +159,13 @@ void block_prepare(struct block *block, size_t dictionary_max)
         return;
     count = FM_MAX(count * READER_LEAF_MAX, (size_t)1);
     block->guides = calloc(count, sizeof *block->guides);
+    block->postings = calloc(count, sizeof *block->postings);
     block->guide_dictionary_max = dictionary_max;
-    if (block->guides)
-        atomic_store(&block->guide_bytes, count * sizeof *block->guides);
+    if (block->guides && block->postings)
+        atomic_store(&block->guide_bytes,
+                     count * (sizeof *block->guides + sizeof *block->postings));
+    else
+        free(fm_take(block->guides));
 }
 
 void block_share_room(struct block *block, _Atomic uint64_t *room, uint64_t room_max)
@@ -177,6 +185,13 @@ static size_t block_guide_room(const struct block *block)
     if (block->room)
         left = FM_MIN(left, block->room_max - FM_MIN(atomic_load(block->room), block->room_max));
     return (size_t)left;
+}
+
+static void block_charge(struct block *block, size_t bytes)
+{
+    atomic_fetch_add(&block->guide_bytes, bytes);
+    if (block->room)
+        atomic_fetch_add(block->room, bytes);
 }
 
 const struct pq_guide *block_guide(const struct block *opened, size_t row_group, unsigned leaf,
@@ -199,9 +214,30 @@ const struct pq_guide *block_guide(const struct block *opened, size_t row_group,
         pq_guide_free(fresh);
         return other;
     }
-    atomic_fetch_add(&block->guide_bytes, pq_guide_memory(fresh));
-    if (block->room)
-        atomic_fetch_add(block->room, pq_guide_memory(fresh));
+    block_charge(block, pq_guide_memory(fresh));
+    return fresh;
+}
+
+const struct pq_postings *block_postings(const struct block *opened, size_t row_group,
+                                         unsigned leaf, uint32_t value_count)
+{
+    struct block *block = (struct block *)opened; /* as above */
+    struct pq_postings *fresh = NULL, *other = NULL;
+    if (!block->guides || block->leaves[leaf].index == READER_ABSENT)
+        return NULL;
+    _Atomic(struct pq_postings *) *slot = &block->postings[row_group * READER_LEAF_MAX + leaf];
+    const struct pq_postings *postings = atomic_load(slot);
+    if (postings)
+        return postings;
+    if (block_guide_room(block) < (uint64_t)value_count * READER_POSTINGS_BYTES ||
+        pq_postings_new(&fresh, block->file, row_group, block->leaves[leaf].index,
+                        block_guide(block, row_group, leaf, NULL), NULL) != FM_OK)
+        return NULL;
+    if (!atomic_compare_exchange_strong(slot, &other, fresh)) {
+        pq_postings_free(fresh);
+        return other;
+    }
+    block_charge(block, pq_postings_memory(fresh));
     return fresh;
 }
 
@@ -427,8 +463,7 @@ static int find_in_page(struct reader *reader, const struct trace_id *id, uint64
     return FM_OK;
 }
 
-/* FM_OK with the row, or FM_NONE. */
-static int find_row(struct reader *reader, const struct trace_id *id, uint64_t *ret_row)
+int reader_find_row(struct reader *reader, const struct trace_id *id, uint64_t *ret_row)
 {
     uint64_t low = 0, high = pq_row_group_row_count(reader->block->file, reader->row_group);
     while (low < high) {
@@ -468,7 +503,7 @@ int block_find_trace(const struct block *block, const struct trace_id *id, struc
     for (size_t i = 0; i < groups && rc == FM_NONE; i++) {
         uint64_t row = UINT64_MAX;
         reader_begin(reader, i);
-        rc = find_row(reader, id, &row);
+        rc = reader_find_row(reader, id, &row);
         if (rc != FM_OK)
             continue;
         reader_set_row(reader, row);

@@ -6,6 +6,7 @@
 #include "schema.h"
 
 #include "fermata/block_traces.h"
+#include "fermata/parquet_put.h"
 
 #include <stdatomic.h>
 
@@ -39,6 +40,7 @@ struct block {
     /* Owned, READER_LEAF_MAX per row group, each made when it is first needed; NULL until prepared.
      * With the room they are charged to, all of an open block that changes beside the source. */
     _Atomic(struct pq_guide *) *guides;
+    _Atomic(struct pq_postings *) *postings; /* likewise */
     size_t guide_dictionary_max;
     _Atomic uint64_t guide_bytes;
     _Atomic uint64_t *room; /* borrowed; NULL: the block alone counts */
@@ -47,6 +49,9 @@ struct block {
 /* The guide of a leaf, by any thread; NULL: there is none.  scratch may be NULL. */
 const struct pq_guide *block_guide(const struct block *block, size_t row_group, unsigned leaf,
                                    struct pq_scratch *scratch);
+/* Likewise where the values of its dictionary are, of which there are so many. */
+const struct pq_postings *block_postings(const struct block *block, size_t row_group, unsigned leaf,
+                                         uint32_t value_count);
 void reader_leaf_name(const struct block *block, unsigned leaf, char text[SCHEMA_PATH_MAX]);
 
 /* One leaf, standing on one row. */
@@ -69,7 +74,9 @@ struct reader {
     size_t row_group;
     uint64_t row;
     struct cursor cursors[READER_LEAF_MAX];
-    unsigned parts;             /* enum block_traces_part */
+    unsigned parts;                                 /* enum block_traces_part */
+    bool (*wants)(void *self, struct fm_slice key); /* NULL: all attributes' values are */
+    void *wants_self;
     struct pq_scratch *scratch; /* owned; not NULL: rows are read one by one, by guides */
     struct fm_arena arena;      /* of the row, then */
     struct fm_why *why;
@@ -82,6 +89,8 @@ void reader_begin(struct reader *reader, size_t row_group);
 void reader_set_row(struct reader *reader, uint64_t row);
 /* Puts the leaf's cursor on the reader's row.  FM_NONE: the file has no such leaf. */
 FM_MUST int reader_load(struct reader *reader, unsigned leaf);
+/* Of a trace in the row group.  FM_OK with the row, or FM_NONE. */
+FM_MUST int reader_find_row(struct reader *reader, const struct trace_id *id, uint64_t *ret_row);
 FM_MUST int reader_fail(struct reader *reader, unsigned leaf, const char *what);
 
 /* One entry of a loaded cursor. */

@@ -267,6 +267,8 @@ static int step_span(struct verify *verify, uint32_t index, struct step_times *t
     times->end_ns = FM_MAX(times->end_ns, end_ns);
     verify->census->start_min_ns = FM_MIN(verify->census->start_min_ns, start_ns);
     verify->census->end_max_ns = FM_MAX(verify->census->end_max_ns, end_ns);
+    if (start_ns >= BLOCK_TIME_MIN_NS)
+        verify->census->range_start_ns = FM_MIN(verify->census->range_start_ns, start_ns);
     return FM_OK;
 }
 

@@ -36,6 +36,13 @@ void block_traces_want(struct block_traces *traces, unsigned parts)
     traces->reader->parts = parts;
 }
 
+void block_traces_want_keys(struct block_traces *traces,
+                            bool (*wants)(void *self, struct fm_slice key), void *self)
+{
+    traces->reader->wants = wants;
+    traces->reader->wants_self = self;
+}
+
 int block_traces_sparse(struct block_traces *traces)
 {
     return pq_scratch_new(&traces->reader->scratch);
@@ -58,6 +65,29 @@ uint64_t block_traces_row(const struct block_traces *traces)
 void block_traces_seek(struct block_traces *traces, uint64_t row)
 {
     traces->number = FM_MAX(traces->number, row);
+}
+
+int block_traces_find(struct block_traces *traces, const struct trace_id *id, struct fm_why *why)
+{
+    const struct pq_file *file = traces->reader->block->file;
+    uint64_t row, begin = 0;
+    int rc = FM_NONE;
+    traces->reader->why = why;
+    for (size_t i = 0; i < pq_file_row_group_count(file) && rc == FM_NONE; i++) {
+        if (!traces->is_begun || traces->group != i)
+            reader_begin(traces->reader, i);
+        traces->is_begun = true;
+        traces->group = i;
+        traces->group_begin = begin;
+        fm_arena_reset(&traces->reader->arena);
+        rc = reader_find_row(traces->reader, id, &row);
+        if (rc == FM_OK)
+            traces->number = begin + row;
+        begin += pq_row_group_row_count(file, i);
+    }
+    traces->reader->why = NULL;
+    traces->is_begun &= rc == FM_OK;
+    return rc;
 }
 
 void block_traces_skip(struct block_traces *traces)

@@ -233,8 +233,10 @@ static struct eval_node *compile_test(struct compile *c, const struct traceql_fi
     if (!node || !compile_field(plan, field, &node->ref))
         return NULL;
     node->test = (struct eval_test){.op = op, .negated = negated};
-    if (value)
+    if (value) {
         node->test.value = *value;
+        plan->types[node->ref.index] = (uint8_t)value->type;
+    }
     node->test.regex = compile_regex(plan, op, &node->test.value, c->why);
     if (node->test.regex == EVAL_NONE)
         compile_id(plan, field->intrinsic, &node->test.value);

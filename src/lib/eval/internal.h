@@ -86,6 +86,7 @@ struct eval_stage {
 struct eval_plan {
     struct fm_arena arena;
     struct traceql_field *fields; /* EVAL_FIELDS_MAX */
+    uint8_t *types;               /* by field: that its tests ask for; NIL: none */
     uint32_t field_count;
     struct eval_stage *first;
     struct regex **regexes; /* owned, in the arena */

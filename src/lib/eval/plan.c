@@ -89,6 +89,11 @@ const struct traceql_field *eval_plan_fields(const struct eval_plan *plan, uint3
     return plan->fields;
 }
 
+const uint8_t *eval_plan_types(const struct eval_plan *plan)
+{
+    return plan->types;
+}
+
 /* ---- stages ---- */
 
 static struct eval_stage *plan_stages(struct eval_plan *plan, const struct traceql_stage *from,
@@ -258,6 +263,7 @@ int eval_plan_new(struct eval_plan **ret_plan, const struct traceql_query *query
     fm_arena_init(&plan->arena, PLAN_BYTES_MAX);
     plan->only_filters = true;
     plan->fields = plan_alloc(plan, EVAL_FIELDS_MAX * sizeof *plan->fields);
+    plan->types = plan_alloc(plan, EVAL_FIELDS_MAX);
     if (!plan->rc)
         plan->first = plan_stages(plan, query->first, 0, why);
     if (!plan->rc)

@@ -20,6 +20,7 @@
 struct guide_dictionary {
     struct fm_buf body;
     uint32_t *offsets; /* owned; of the values 0, 16, 32, ... of a byte array */
+    uint8_t *prints;   /* owned; of each of them; NULL: nobody looks for one */
     uint32_t count;
 };
 
@@ -43,6 +44,7 @@ struct pq_scratch {
     void *values; /* owned */
     size_t value_cap;
     struct guide_dictionary dictionary; /* of the guide at hand, if it keeps none */
+    uint64_t read_bytes;
 };
 
 /* A page, checked and plain, and where the row is in it. */
@@ -76,6 +78,7 @@ static void guide_dictionary_fini(struct guide_dictionary *dictionary)
 {
     fm_buf_fini(&dictionary->body);
     free(fm_take(dictionary->offsets));
+    free(fm_take(dictionary->prints));
 }
 
 struct pq_scratch *pq_scratch_free(struct pq_scratch *scratch)
@@ -91,6 +94,15 @@ struct pq_scratch *pq_scratch_free(struct pq_scratch *scratch)
     free(scratch->values);
     free(scratch);
     return NULL;
+}
+
+struct pq_column_use pq_scratch_use(const struct pq_scratch *scratch)
+{
+    return (struct pq_column_use){
+        .read_bytes = scratch->read_bytes,
+        .memory = sizeof *scratch + scratch->stored.cap + scratch->plain.cap + scratch->rep.cap +
+                  scratch->value_cap + scratch->dictionary.body.cap,
+    };
 }
 
 /* An array of the scratch; bounded as a column's are, because runs unpack to much. */
@@ -132,6 +144,7 @@ static int guide_read(const struct pq_guide *guide, uint64_t offset, uint64_t le
     if (rc < 0)
         return fm_fail(why, rc, "cannot read %llu bytes at %llu", (unsigned long long)len,
                        (unsigned long long)offset);
+    scratch->read_bytes += len;
     struct pq_page_header header;
     rc = pq_page_header_read(fm_slice(room, (size_t)len), &header, why);
     if (rc < 0)
@@ -302,6 +315,18 @@ static int guide_def(const struct pq_guide *guide, struct guide_page *page, uint
 
 /* ---- dictionary ---- */
 
+/* A byte in which most texts differ.  Those of one kind begin alike. */
+static inline uint8_t guide_print(const uint8_t *text, size_t len)
+{
+    uint32_t last = 0;
+    if (len >= 4)
+        last = fm_load_le32(text + len - 4);
+    else
+        for (size_t i = 0; i < len; i++)
+            last = last << 8 | text[i];
+    return (uint8_t)((last * UINT32_C(0x9e3779b1) + (uint32_t)len * UINT32_C(0x85ebca6b)) >> 24);
+}
+
 /* Checks that body holds exactly count byte arrays, and notes the place of every 16th. */
 static int guide_dictionary_scan(struct guide_dictionary *dictionary)
 {
@@ -316,6 +341,8 @@ static int guide_dictionary_scan(struct guide_dictionary *dictionary)
         at += 4;
         if (bytes > len - at)
             return FM_EMALFORMED;
+        if (dictionary->prints)
+            dictionary->prints[i] = guide_print(ptr + at, bytes);
         at += bytes;
     }
     return at == len ? FM_OK : FM_EMALFORMED;
@@ -354,7 +381,11 @@ static int guide_dictionary_load(const struct pq_guide *guide, struct pq_scratch
                        header.entry_count);
     size_t offset_count = fixed ? 1 : header.entry_count / GUIDE_STRIDE + 1;
     dictionary->offsets = malloc(offset_count * sizeof *dictionary->offsets);
-    if (!dictionary->offsets || dictionary->body.failed)
+    bool is_kept = dictionary == &guide->dictionary;
+    if (is_kept && !fixed)
+        dictionary->prints = malloc(header.entry_count);
+    if (!dictionary->offsets || dictionary->body.failed ||
+        (is_kept && !fixed && !dictionary->prints))
         return fm_fail(why, FM_ENOMEM, "out of memory");
     rc = fixed ? FM_OK : guide_dictionary_scan(dictionary);
     if (rc < 0) {
@@ -375,6 +406,11 @@ bool pq_guide_dictionary(const struct pq_guide *guide, const struct pq_file_chun
     return true;
 }
 
+uint32_t pq_guide_text_count(const struct pq_guide *guide)
+{
+    return guide->dictionary.count;
+}
+
 /* index < count, and the places were checked. */
 static struct fm_slice guide_dictionary_value(const struct guide_dictionary *dictionary,
                                               uint32_t index)
@@ -383,6 +419,29 @@ static struct fm_slice guide_dictionary_value(const struct guide_dictionary *dic
     for (uint32_t i = index % GUIDE_STRIDE; i; i--)
         ptr += 4 + (size_t)fm_load_le32(ptr);
     return fm_slice(ptr + 4, fm_load_le32(ptr));
+}
+
+bool pq_guide_has_texts(const struct pq_guide *guide)
+{
+    return guide->dictionary.offsets && guide->dictionary.prints;
+}
+
+int pq_guide_find(const struct pq_guide *guide, struct fm_slice text, uint32_t from,
+                  uint32_t *ret_index)
+{
+    const struct guide_dictionary *dictionary = &guide->dictionary;
+    uint8_t print = guide_print(text.ptr, text.len);
+    for (; from < dictionary->count; from++) {
+        const uint8_t *at = memchr(dictionary->prints + from, print, dictionary->count - from);
+        if (!at)
+            break;
+        from = (uint32_t)(at - dictionary->prints);
+        if (!fm_slice_equal(guide_dictionary_value(dictionary, from), text))
+            continue;
+        *ret_index = from;
+        return FM_OK;
+    }
+    return FM_NONE;
 }
 
 /* Numbers of a dictionary, count of them. */
@@ -644,5 +703,6 @@ size_t pq_guide_memory(const struct pq_guide *guide)
 {
     size_t offsets = guide->dictionary.offsets ? guide->dictionary.count / GUIDE_STRIDE + 1 : 0;
     return sizeof *guide + guide->dictionary.body.cap + offsets * sizeof(uint32_t) +
+           (guide->dictionary.prints ? guide->dictionary.count : 0) +
            guide->survey.place_count * sizeof *guide->survey.places;
 }

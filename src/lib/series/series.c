@@ -239,6 +239,7 @@ static int series_add_plain(struct series *series, series_open *open, void *self
         series_forget_codes(&series->by[i]);
     series_forget_codes(&series->of);
     request.fields = eval_plan_fields(series->plan, &request.field_count);
+    request.types = eval_plan_types(series->plan);
     if ((rc = open(self, &request, &source, why)) < 0 || (rc = series_run(series, source, why)) < 0)
         return rc;
     stats->inspected_bytes += source->stats.inspected_bytes;

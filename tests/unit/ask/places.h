@@ -61,6 +61,8 @@ static inline void place_make_block(struct place *place, struct fm_slice otlp, u
     builder = block_builder_free(builder);
     place->bytes = fm_buf_slice(&place->data);
     assert_ok(block_open(&place->block, fm_source_memory(&place->bytes), &place->meta, NULL));
+    if (page_spans % 2) /* where values are is known, or not */
+        block_prepare(place->block, FM_MIB(4));
 }
 
 static inline struct places *places_whole(const struct story *story, bool is_block)

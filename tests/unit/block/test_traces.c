@@ -34,6 +34,32 @@ static int begin_here(void *self, const struct trace_id *id, struct fm_slice otl
     return FM_OK;
 }
 
+/* Every trace is found by its id, in any order; another id is not. */
+static int find_this(void *self, const struct trace_id *id, struct fm_slice otlp)
+{
+    struct every *every = self;
+    struct trace_id got, other = *id;
+    struct fm_why why = {""};
+    struct fm_buf buf;
+    FM_AUTO(block_traces) traces = NULL;
+    other.bytes[every->number % 16] ^= 0x5a; /* perhaps another trace's */
+    fm_buf_init(&buf, FM_MIB(64));
+    assert_ok(block_traces_new(&traces, every->block, every->count / 2));
+    if (every->number % 2)
+        assert_ok(block_traces_sparse(traces));
+    int rc = block_traces_find(traces, &other, &why);
+    assert_true(rc == FM_OK || rc == FM_NONE);
+    assert_ok(block_traces_find(traces, id, &why));
+    assert_int_equal(block_traces_row(traces), every->number);
+    assert_ok(block_traces_next(traces, &got, &buf, &why));
+    assert_true(trace_id_equal(&got, id));
+    assert_true(fm_slice_equal(fm_buf_slice(&buf), otlp));
+    assert_ok(block_traces_find(traces, id, &why));
+    assert_int_equal(block_traces_row(traces), every->number++);
+    fm_buf_fini(&buf);
+    return FM_OK;
+}
+
 static void check(struct block_files *files)
 {
     struct fm_why why = {""};
@@ -43,6 +69,9 @@ static void check(struct block_files *files)
     assert_ok(block_open(&block, files_source(files), &files->meta, &why));
     struct every every = {.block = block, .count = files->meta.trace_count};
     assert_ok(block_each_trace(block, begin_here, &every, &why));
+    assert_int_equal(every.number, every.count);
+    every.number = 0;
+    assert_ok(block_each_trace(block, find_this, &every, &why));
     assert_int_equal(every.number, every.count);
     fm_buf_init(&buf, FM_MIB(64));
     assert_ok(block_traces_new(&traces, block, every.count + 5));
