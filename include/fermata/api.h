@@ -23,6 +23,7 @@ struct api_options {
      * NULL: any. */
     const char *endpoint;
     struct store *store;
+    const char *data_dir; /* borrowed; the store's */
     struct query_engine *query;
     struct replicator *replicator; /* NULL: uploads are off */
     /* What api does not know itself: ingest, listeners, the process.  Each may be NULL. */

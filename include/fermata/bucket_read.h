@@ -18,10 +18,13 @@
 #include "fermata/telemetry.h"
 
 struct bucket_reader;
+struct credentials;
 struct bucket_reader_options {
     const char *dir; /* a directory laid out like a bucket; NULL: S3 */
     struct s3_endpoint endpoint;
-    /* Files, read again when the bucket refuses what was in them; or the texts themselves. */
+    /* What keeps itself fresh, borrowed; or files, read again when the bucket refuses what was in
+     * them; or the texts themselves.  None of them: requests are not signed. */
+    struct credentials *credentials;
     const char *access_key_file, *secret_key_file, *session_token_file;
     const char *access_key, *secret_key, *session_token;
     const char *tls_ca_file;

@@ -18,6 +18,8 @@
 #define CONFIG_FIELD_UINT     uint64_t
 #define CONFIG_FIELD_BYTES    uint64_t
 #define CONFIG_FIELD_DURATION uint64_t
+#define CONFIG_FIELD_RATE     uint64_t
+#define CONFIG_FIELD_PERCENT  uint64_t
 #define CONFIG_FIELD_CHOICE   unsigned
 
 struct config_named; /* config_named.h */
@@ -34,9 +36,18 @@ enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARN, CONFIG_LOG_INFO, CONF
 enum config_log_format { CONFIG_LOGFMT, CONFIG_LOG_JSON };
 enum config_sync { CONFIG_SYNC_GROUP, CONFIG_SYNC_INTERVAL, CONFIG_SYNC_NONE };
 enum config_wal_compression { CONFIG_WAL_LZ4, CONFIG_WAL_NONE };
+enum config_block_align { CONFIG_ALIGN_HOUR, CONFIG_ALIGN_NONE };
 enum config_block_compression { CONFIG_BLOCK_ZSTD, CONFIG_BLOCK_SNAPPY };
 enum config_on_full { CONFIG_FULL_REJECT, CONFIG_FULL_DROP_OLDEST };
-enum config_destination { CONFIG_TO_DIR, CONFIG_TO_S3 };
+enum config_destination { CONFIG_TO_DIR, CONFIG_TO_S3, CONFIG_TO_AZURE, CONFIG_TO_GCS };
+enum config_azure_auth {
+    CONFIG_AZURE_SHARED_KEY,
+    CONFIG_AZURE_SAS,
+    CONFIG_AZURE_WORKLOAD,
+    CONFIG_AZURE_MANAGED,
+};
+enum config_gcs_auth { CONFIG_GCS_SERVICE_ACCOUNT, CONFIG_GCS_METADATA, CONFIG_GCS_NONE };
+enum config_s3_sse { CONFIG_SSE_NONE, CONFIG_SSE_AES256, CONFIG_SSE_KMS };
 enum config_backend { CONFIG_BACKEND_LOCAL, CONFIG_BACKEND_BUCKET, CONFIG_BACKEND_BOTH };
 enum config_auth { CONFIG_AUTH_DEFAULT, CONFIG_AUTH_NONE };
 enum config_tls_version { CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
@@ -81,6 +92,8 @@ FM_MUST int config_load(struct config **ret_config, const char *file, const char
 FM_MUST int config_load_text(struct config **ret_config, const char *name, struct fm_slice text,
                              struct fm_buf *messages);
 struct config *config_free(struct config *config);
+/* storage.quota: bytes, *ret_percent 0; or a share, *ret_bytes the bound on it. */
+FM_MUST int config_quota(const struct config *config, uint64_t *ret_bytes, unsigned *ret_percent);
 FM_DEFINE_AUTO(config)
 /* The whole table as an ini file with every setting commented out: config/fermata.ini. */
 void config_put_defaults(struct fm_buf *out);

@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* config_keys - the table of settings that there are once.  Part of config; included by config.h.
- * Settings of sections that come with a name of their own: config_named.h.
+ * Settings of sections that come with a name of their own: config_named.h; of S3: config_s3.h; of
+ * the uplink: config_upload.h.
  */
 #ifndef FERMATA_CONFIG_KEYS_H
 #define FERMATA_CONFIG_KEYS_H
 
+#include "fermata/config_cloud.h"
+#include "fermata/config_s3.h"
+#include "fermata/config_upload.h"
+
 /* X(type, section, key, field, default, help).  Types: TEXT, LIST (words joined by blanks; indented
  * lines continue it), LINES (lines joined by line feeds; indented lines, and the key given again,
- * continue it), BOOL, UINT, BYTES, DURATION (ns), CHOICE (the index, see config_choices). */
+ * continue it), BOOL, UINT, BYTES, DURATION (ns), RATE (bytes a second), PERCENT, CHOICE (the
+ * index, see config_choices). */
 #define CONFIG_KEYS(X)                                                                             \
     X(TEXT, "fermata", "node_id", node_id, "machine-id", "machine-id, hostname, or a literal")     \
     X(TEXT, "fermata", "data_dir", data_dir, "/var/lib/fermata", "log, blocks, state")             \
@@ -41,6 +47,24 @@
       "list of origins, or *; empty: off")                                                         \
     X(BOOL, "receiver.zipkin", "query_enabled", zipkin_query_enabled, "true",                      \
       "also answers Zipkin's query API: to this host, and to identities")                          \
+    X(TEXT, "sampling.head", "probability", sampling_head_probability, "1",                        \
+      "of a trace to come in; 0 to 1 or a percentage, consistent by trace id and tracestate")      \
+    X(UINT, "sampling.head", "max_spans_per_second", sampling_head_rate, "0",                      \
+      "while more come, the probability falls; 0: unlimited")                                      \
+    X(BOOL, "sampling.head", "fail_closed", sampling_head_fail_closed, "false",                    \
+      "drop spans whose tracestate is malformed or contradicts itself")                            \
+    X(BOOL, "sampling.tail", "enabled", sampling_tail_enabled, "false",                            \
+      "off: all that is stored leaves the node")                                                   \
+    X(DURATION, "sampling.tail", "decision_wait", sampling_tail_wait, "60s",                       \
+      "after a block is sealed, for spans that come late")                                         \
+    X(DURATION, "sampling.tail", "express_interval", sampling_tail_express_interval, "30s",        \
+      "how often policies with priority = express look at what is fresh")                          \
+    X(TEXT, "sampling.tail", "default_probability", sampling_tail_probability, "0.05",             \
+      "of traces that no policy wants")                                                            \
+    X(BYTES, "sampling.tail", "verdict_memory", sampling_tail_verdict_memory, "1MiB",              \
+      "8 bytes a trace: late spans follow its verdict")                                            \
+    X(BYTES, "sampling.tail", "memory_limit", sampling_tail_memory, "32MiB",                       \
+      "of one look at a block")                                                                    \
     X(TEXT, "tenants", "overrides_file", tenants_overrides_file, "", "rates and identities")       \
     X(BYTES, "tenants", "rate_bytes", tenants_rate_bytes, "0", "a second, each; 0: unlimited")     \
     X(BYTES, "tenants", "burst_bytes", tenants_burst_bytes, "0", "0: two seconds' worth")          \
@@ -65,38 +89,61 @@
     X(DURATION, "limits", "body_timeout", body_timeout, "60s", "")                                 \
     X(DURATION, "limits", "idle_timeout", idle_timeout, "120s", "keep-alive")                      \
     X(DURATION, "limits", "retry_after", retry_after, "1s", "hint in retryable refusals")          \
+    X(DURATION, "limits", "future_tolerance", future_tolerance, "24h",                             \
+      "span times beyond it do not count for the time range of a block")                           \
     X(CHOICE, "wal", "sync", wal_sync, "group", "group (ack after fdatasync), interval, none")     \
     X(DURATION, "wal", "sync_interval", wal_sync_interval, "200ms", "with sync = interval")        \
     X(BYTES, "wal", "segment_size", wal_segment_size, "16MiB", "")                                 \
     X(CHOICE, "wal", "compression", wal_compression, "lz4", "lz4 or none")                         \
     X(BYTES, "wal", "max_pending", wal_max_pending, "16MiB", "received, not yet durable")          \
     X(DURATION, "block", "max_block_duration", max_block_duration, "15m", "cut by age")            \
+    X(CHOICE, "block", "align", block_align, "hour",                                               \
+      "hour: none holds what came in two hours; each node's begin some minutes past; or none")     \
     X(BYTES, "block", "max_block_bytes", max_block_bytes, "16MiB", "cut by size of the log")       \
     X(BYTES, "block", "memory_limit", block_memory_limit, "40MiB", "of one block build")           \
     X(CHOICE, "block", "compression", block_compression, "zstd", "zstd or snappy")                 \
     X(UINT, "block", "compression_level", block_compression_level, "3", "of zstd, 1 to 19")        \
-    X(BYTES, "storage", "quota", storage_quota, "0", "all of data_dir; 0: only min_free")          \
+    X(TEXT, "storage", "quota", storage_quota, "0",                                                \
+      "all of data_dir: bytes, or a share of the file system: 50%; 0: only min_free")              \
+    X(BYTES, "storage", "quota_max", storage_quota_max, "0", "with a share: at most; 0: no bound") \
     X(BYTES, "storage", "min_free", storage_min_free, "256MiB", "kept free on the file system")    \
+    X(UINT, "storage", "min_free_inodes", storage_min_free_inodes, "1024", "the same of inodes")   \
     X(DURATION, "storage", "retention_uploaded", retention_uploaded, "72h",                        \
       "uploaded blocks stay this long")                                                            \
+    X(DURATION, "storage", "retention_sampled_out", retention_sampled_out, "72h",                  \
+      "the same of what tail sampling did not keep")                                               \
+    X(DURATION, "storage", "retention_unuploaded", retention_unuploaded, "0",                      \
+      "the same of what has not left yet; 0: as long as there is space")                           \
     X(CHOICE, "storage", "on_full", storage_on_full, "reject", "reject or drop_oldest")            \
+    X(BYTES, "storage", "merge_below", storage_merge_below, "8MiB",                                \
+      "neighbouring blocks are joined up to this size; 0: never")                                  \
+    X(DURATION, "storage", "scrub_interval", storage_scrub_interval, "168h",                       \
+      "every block is read and checked this often; 0: never")                                      \
+    X(BYTES, "storage", "scrub_rate", storage_scrub_rate, "2MiB", "read a second for that")        \
+    X(BYTES, "storage", "quarantine_quota", storage_quarantine_quota, "256MiB",                    \
+      "unreadable data kept for inspection; the oldest goes first")                                \
+    X(DURATION, "storage", "quarantine_max_age", storage_quarantine_max_age, "720h",               \
+      "then it goes; 0: never")                                                                    \
     X(BOOL, "upload", "enabled", upload_enabled, "true", "")                                       \
-    X(CHOICE, "upload", "destination", upload_destination, "dir", "dir or s3")                     \
+    X(CHOICE, "upload", "destination", upload_destination, "dir", "dir, s3, azure or gcs")         \
+    X(TEXT, "upload", "control_prefix", upload_control_prefix, "fermata-control",                  \
+      "beside the prefix: objects that are no blocks")                                             \
     X(TEXT, "upload", "tenant", upload_tenant, "single-tenant", "of requests without a header")    \
-    X(UINT, "upload", "concurrency", upload_concurrency, "2", "")                                  \
+    X(UINT, "upload", "concurrency", upload_concurrency, "2", "at most, and one for express")      \
     X(DURATION, "upload", "request_timeout", upload_request_timeout, "60s", "without progress")    \
     X(DURATION, "upload", "retry_max_interval", upload_retry_max_interval, "5m", "")               \
     X(BYTES, "upload", "multipart_size", upload_multipart_size, "16MiB", "part size")              \
+    X(DURATION, "upload", "manifest_interval", upload_manifest_interval, "5m",                     \
+      "what became of each hour's spans is put beside the blocks this often; 0: never")            \
+    CONFIG_UPLOAD(X)                                                                               \
     X(TEXT, "upload.dir", "path", upload_dir_path, "", "empty: bucket/ below data_dir")            \
-    X(TEXT, "upload.s3", "endpoint", s3_endpoint, "", "URL; empty: AWS of the region")             \
-    X(TEXT, "upload.s3", "region", s3_region, "us-east-1", "")                                     \
-    X(TEXT, "upload.s3", "bucket", s3_bucket, "", "")                                              \
-    X(TEXT, "upload.s3", "prefix", s3_prefix, "", "")                                              \
-    X(BOOL, "upload.s3", "path_style", s3_path_style, "false", "")                                 \
-    X(TEXT, "upload.s3", "access_key_file", s3_access_key_file, "", "")                            \
-    X(TEXT, "upload.s3", "secret_key_file", s3_secret_key_file, "", "")                            \
-    X(TEXT, "upload.s3", "session_token_file", s3_session_token_file, "", "")                      \
-    X(TEXT, "upload.s3", "tls_ca_file", s3_tls_ca_file, "", "empty: the system's store")           \
+    CONFIG_S3(X)                                                                                   \
+    CONFIG_CLOUD(X)                                                                                \
+    X(BOOL, "recall", "enabled", recall_enabled, "true",                                           \
+      "looks in the bucket for traces that somebody asks for")                                     \
+    X(DURATION, "recall", "poll_interval", recall_poll_interval, "5m", "between two looks")        \
+    X(UINT, "recall", "max_traces", recall_max_traces, "1000", "of one request")                   \
+    X(BYTES, "recall", "max_bytes", recall_max_bytes, "256MiB", "of one request, uncompressed")    \
     CONFIG_RECEIVER(X, "query", query, "127.0.0.1:3200")                                           \
     X(TEXT, "query", "http_api_prefix", http_api_prefix, "", "path in front of /api")              \
     X(UINT, "query", "concurrency", query_concurrency, "4", "queries at once")                     \

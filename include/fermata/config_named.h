@@ -11,8 +11,11 @@
 
 #include "fermata/config.h"
 #include "fermata/process.h"
+#include "fermata/sample.h"
+#include "fermata/sample_head.h"
 
-#define CONFIG_NAMED_MAX 256u /* sections in all */
+#define CONFIG_NAMED_MAX          256u /* sections in all */
+#define CONFIG_UPLOAD_WINDOWS_MAX 32u
 
 /* X(index, field, what stands in front of the name).  The keys: CONFIG_<index>_KEYS below. */
 #define CONFIG_KINDS(X)                                                                            \
@@ -20,7 +23,9 @@
     X(PROCESSOR_ATTRIBUTES, processor_attributes, "processor.attributes")                          \
     X(PROCESSOR_FILTER, processor_filter, "processor.filter")                                      \
     X(PROCESSOR_REDACTION, processor_redaction, "processor.redaction")                             \
-    X(PROCESSOR_RENAME, processor_rename, "processor.rename")
+    X(PROCESSOR_RENAME, processor_rename, "processor.rename")                                      \
+    X(SAMPLING_POLICY, sampling_policy, "sampling.policy")                                         \
+    X(UPLOAD_WINDOW, upload_window, "upload.window")
 
 /* X(type, key, field, default, help) as in config_keys.h. */
 #define CONFIG_MATCH_KEYS(X)                                                                       \
@@ -86,6 +91,39 @@
     X(DURATION, "retry_max_elapsed_time", retry_max_elapsed_time, "0", "0: never gives up")        \
     X(CHOICE, "start", start, "now", "a new exporter: now sends what comes, oldest all there is")
 
+#define CONFIG_SAMPLING_POLICY_KEYS(X)                                                             \
+    X(CHOICE, "type", type, "always_sample",                                                       \
+      "always_sample, status_code, latency, string_attribute, numeric_attribute, "                 \
+      "boolean_attribute, span_count, traceql, probabilistic, rate_limiting, and, not, drop or "   \
+      "composite")                                                                                 \
+    X(CHOICE, "priority", priority, "normal", "normal or express: what it wants leaves first")     \
+    X(LIST, "status_codes", status_codes, "", "status_code: error, ok, unset")                     \
+    X(DURATION, "threshold", threshold, "0", "latency: of the trace, at least")                    \
+    X(DURATION, "upper_threshold", upper_threshold, "0", "at most, and more than threshold")       \
+    X(TEXT, "key", key, "", "of an attribute of spans or resources")                               \
+    X(LINES, "values", values, "", "string_attribute: one a line; boolean_attribute: true, false") \
+    X(BOOL, "regex", regex, "false", "values are RE2 patterns, found anywhere in the text")        \
+    X(BOOL, "invert_match", invert_match, "false", "wants traces where nothing matches")           \
+    X(TEXT, "min_value", min_value, "", "numeric_attribute: at least")                             \
+    X(TEXT, "max_value", max_value, "", "at most")                                                 \
+    X(UINT, "min_spans", min_spans, "0", "span_count: at least")                                   \
+    X(UINT, "max_spans", max_spans, "0", "at most; 0: any number")                                 \
+    X(LINES, "query", query, "", "traceql: a query that finds the trace")                          \
+    X(TEXT, "probability", probability, "", "probabilistic: 0 to 1 or a percentage")               \
+    X(UINT, "spans_per_second", spans_per_second, "0",                                             \
+      "rate_limiting, composite: minute by minute")                                                \
+    X(LIST, "sub_policies", sub_policies, "",                                                      \
+      "and, not, drop, composite: names of other policies")                                        \
+    X(LIST, "rate_allocation", rate_allocation, "", "composite: NAME=PERCENT; others: equal shares")
+
+#define CONFIG_UPLOAD_WINDOW_KEYS(X)                                                               \
+    X(LINES, "schedule", schedule, "",                                                             \
+      "Mon..Fri 22:00..06:00, *-*-01 01:00..05:00, Sat,Sun; any of several lines")                 \
+    X(TEXT, "timezone", timezone, "local", "local, UTC, or as Europe/Berlin")                      \
+    X(RATE, "rate", rate, "0", "while it is open, instead of [upload.bandwidth]; 0: that")         \
+    X(LIST, "applies_to", applies_to, "normal backlog recall",                                     \
+      "any of normal, backlog, recall, express: they go while a window of theirs is open")
+
 enum config_kind {
 #define X(index, field, prefix) CONFIG_KIND_##index,
     CONFIG_KINDS(X)
@@ -109,6 +147,12 @@ struct config_processor_redaction {
 struct config_processor_rename {
     CONFIG_PROCESSOR_RENAME_KEYS(X)
 };
+struct config_sampling_policy {
+    CONFIG_SAMPLING_POLICY_KEYS(X)
+};
+struct config_upload_window {
+    CONFIG_UPLOAD_WINDOW_KEYS(X)
+};
 #undef X
 
 /* One section.  for (const struct config_named *n = config->named; n; n = n->next) */
@@ -129,5 +173,14 @@ struct config_named {
 FM_MUST int config_process_new(struct process **ret_process, const struct config *config,
                                const struct process_pair *facts, size_t fact_count,
                                struct fm_why *why);
+/* The policies in their order, compiled, with the default probability of [sampling.tail].
+ * only_express: those with priority = express, what they are made of and what drops, and nothing by
+ * default; *ret_rules is NULL if there are none. */
+FM_MUST int config_sample_rules_new(struct sample_rules **ret_rules, const struct config *config,
+                                    bool only_express, struct fm_why *why);
+struct sample_head_options config_sample_head(const struct config *config);
+
+/* applies_to of a window as bits, from the lowest: express, recall, normal, backlog; 0: wrong. */
+uint32_t config_upload_lanes(const char *words);
 
 #endif

@@ -89,6 +89,7 @@ struct exporter_options {
     uint64_t batch_spans_max, batch_bytes_max, batch_timeout_ns;
     uint64_t retry_initial_ns, retry_max_ns, retry_elapsed_ns; /* elapsed 0: never gives up */
     bool from_oldest;     /* a new one begins with all that is there, not with what comes */
+    bool sampled_only;    /* what tail sampling keeps, once it has decided; else all, at once */
     const char *data_dir; /* its place is in export/NAME below */
 };
 struct exports; /* all of them */
@@ -106,6 +107,7 @@ struct exporter_status {
     char name[EXPORT_NAME_MAX + 1];
     uint64_t sent_spans, sent_bytes, sent_batches; /* bytes as on the wire, without headers */
     uint64_t dropped_spans, lag_bytes, lag_spans, lag_ns;
+    uint64_t sampled_out_spans; /* passed over: tail sampling did not keep them */
     char problem[256]; /* the last failure while nothing has succeeded since, or "" */
 };
 /* False: there is none of that index. */

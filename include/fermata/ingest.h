@@ -6,6 +6,7 @@
 #include "fermata/decode.h"
 #include "fermata/net_udp.h"
 #include "fermata/process.h"
+#include "fermata/sample_head.h"
 #include "fermata/store.h"
 #include "fermata/tenants.h"
 
@@ -17,6 +18,7 @@ struct ingest_options {
     struct net_budget *budget;        /* borrowed; decompressed bodies are charged to it */
     struct tenants *tenants;          /* borrowed */
     const struct process *process;    /* borrowed; NULL: none */
+    struct sample_head_options head;  /* zeros: every span comes in */
     const char *cors_allowed_origins; /* of OTLP/HTTP: blank separated, "*", or "" */
     const char *zipkin_cors_allowed_origins;
     const char *sampling_strategies_file; /* "": sample everything */
@@ -60,7 +62,7 @@ void ingest_reload(struct ingest *ingest);
 uint64_t ingest_accepted_spans(const struct ingest *ingest, enum ingest_receiver receiver);
 uint64_t ingest_refused_spans(const struct ingest *ingest, enum ingest_receiver receiver);
 void ingest_put_metrics(const struct ingest *ingest, struct fm_buf *out);
-/* Lines of fermata_spans_dropped_total{stage="process"}, without the family. */
+/* Lines of fermata_spans_dropped_total of head sampling and processors, without the family. */
 void ingest_put_dropped(const struct ingest *ingest, struct fm_buf *out);
 
 #endif

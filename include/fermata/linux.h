@@ -30,5 +30,7 @@ void linux_harden(void);
 /* A plain tuning of the allocator so that RSS follows use (M_ARENA_MAX, trim threshold). */
 void linux_tune_allocator(void);
 void linux_trim(void); /* malloc_trim */
+/* The calling thread's disk accesses come after everybody else's; where the scheduler can. */
+void linux_yield_disk(void);
 
 #endif

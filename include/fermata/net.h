@@ -124,12 +124,22 @@ FM_MUST int net_server_reload(struct net_server *server, struct fm_why *why);
 
 /* ---- client: one connection at a time per net_client, kept alive between calls ---- */
 
+/* Who says when a call's body may go out, and hears what went over the wire.  On the loop. */
+struct net_pacer {
+    /* How many of want bytes may be sent now; 0: ask again in *ret_wait_ns. */
+    size_t (*grant)(struct net_pacer *pacer, size_t want, uint64_t *ret_wait_ns);
+    /* Bytes of the socket in either direction: handshakes, heads and TLS records as well. */
+    void (*moved)(struct net_pacer *pacer, uint64_t bytes);
+};
+
 struct net_client_options {
     const char *host;
     uint16_t port;
     bool tls;
     const char *tls_ca_file;     /* NULL or "": the system's store */
     const char *tls_server_name; /* NULL: host */
+    const char *interface;       /* NULL or "": any; else only through this one */
+    const char *proxy;           /* NULL or "": none; else an HTTP proxy's host:port */
     uint64_t connect_timeout_ns;
     uint64_t stall_timeout_ns; /* no byte moved in either direction */
 };
@@ -148,6 +158,7 @@ struct net_call { /* owned by the caller, in use from net_call_start until done 
     uint64_t body_offset, body_length;
     bool expect_continue;      /* and read early refusals while sending */
     uint64_t rate_bytes_per_s; /* 0: unlimited */
+    struct net_pacer *pacer;   /* NULL: none; stays until done */
     size_t response_bytes_max; /* the rest is dropped */
     /* rc FM_OK: status and headers are complete.  FM_ETIMEOUT, FM_EIO, FM_ECLOSED, FM_EMALFORMED,
      * FM_EUNAVAILABLE (connect, name lookup), FM_EDENIED (certificate), FM_ECANCELLED. */

@@ -37,6 +37,7 @@ enum pf_lane {               /* jobs of one lane begin in order; lanes do not wa
                PF_LANE_DECODE, /* one thread: requests too dear for the loop */
                PF_LANE_QUERY,  /* worker_count threads: reads for clients */
                PF_LANE_EXPORT, /* one thread: what is sent on to other collectors */
+               PF_LANE_IDLE,   /* one thread, lowest priority: merging and checking blocks */
                PF_LANE_COUNT
 };
 struct pf_job { /* owned by the caller, embedded; in use until done was called */
@@ -54,8 +55,10 @@ typedef int pf_list_visit(void *self, const char *name, bool is_directory);
 
 struct platform_ops {
     uint64_t (*now_ns)(struct platform *);  /* monotonic */
+    uint64_t (*boot_ns)(struct platform *); /* monotonic, and goes on while suspended: for ages */
     uint64_t (*wall_ns)(struct platform *); /* since the Unix epoch */
     void (*random)(struct platform *, void *target, size_t len);
+    void (*pause)(struct platform *, uint64_t delay_ns); /* on a lane's thread, never the loop's */
 
     int (*open)(struct platform *, const char *path, unsigned flags, struct pf_file **ret_file,
                 struct fm_why *why);
@@ -94,6 +97,10 @@ struct platform {
 static inline uint64_t pf_now_ns(struct platform *platform)
 {
     return platform->ops->now_ns(platform);
+}
+static inline uint64_t pf_boot_ns(struct platform *platform)
+{
+    return platform->ops->boot_ns(platform);
 }
 static inline uint64_t pf_wall_ns(struct platform *platform)
 {

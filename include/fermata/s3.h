@@ -49,14 +49,26 @@ struct s3_request {
     uint64_t content_length;
 };
 
+/* How what is put is kept; "" everywhere: as the bucket has it. */
+struct s3_storage {
+    char sse[16]; /* AES256 or aws:kms */
+    char sse_kms_key_id[256];
+    char storage_class[32];
+    char tagging[2048]; /* a=b&c=d, encoded */
+};
+/* Adds a tag.  FM_ECONFIG: empty, too long, or too many. */
+FM_MUST int s3_storage_add_tag(struct s3_storage *storage, struct fm_slice key,
+                               struct fm_slice value, struct fm_why *why);
+
 struct s3_object {       /* what is sent or asked for */
     struct fm_slice key; /* below the prefix */
     uint64_t size;
-    const uint8_t *sha256; /* 32 bytes of the body, or NULL: UNSIGNED-PAYLOAD (https) */
-    const uint8_t *md5;    /* 16 bytes, or NULL */
-    const uint8_t *crc32c; /* 4 bytes, big-endian, or NULL */
-    bool create_only;      /* If-None-Match: * */
-    struct fm_slice etag;  /* of S3_GET: only this version of it (If-Match); may be empty */
+    const uint8_t *sha256;            /* 32 bytes of the body, or NULL: UNSIGNED-PAYLOAD (https) */
+    const uint8_t *md5;               /* 16 bytes, or NULL */
+    const uint8_t *crc32c;            /* 4 bytes, big-endian, or NULL */
+    bool create_only;                 /* If-None-Match: * */
+    const struct s3_storage *storage; /* of S3_PUT and S3_MULTIPART_BEGIN; may be NULL */
+    struct fm_slice etag; /* of S3_GET: only this version of it (If-Match); may be empty */
 };
 enum s3_verb {
     S3_PUT,
@@ -76,14 +88,16 @@ struct s3_call {
     struct s3_object object;
     struct fm_slice upload_id; /* multipart */
     uint32_t part_number;
-    struct fm_slice query; /* S3_LIST: continuation token; LIST_PARTS: part-number-marker */
+    struct fm_slice query;       /* S3_LIST: continuation token; LIST_PARTS: part-number-marker */
+    struct fm_slice start_after; /* S3_LIST: a key below the prefix, or "" */
+    bool is_flat;                /* S3_LIST: nothing below another slash */
     uint64_t range_first, range_last; /* S3_GET; last 0: whole */
 };
 /* The body of MULTIPART_COMPLETE, part by part: begin with number 1, end with s3_complete_end. */
 void s3_complete_part(struct fm_buf *body, uint32_t number, struct fm_slice etag);
 void s3_complete_end(struct fm_buf *body);
-/* Builds and signs.  unix_s: the time to sign with (clock offset already applied).  FM_ECONFIG:
- * credentials that cannot stand in a header. */
+/* Builds and signs.  unix_s: the time to sign with (clock offset already applied).  credentials
+ * NULL: nothing is signed.  FM_ECONFIG: credentials that cannot stand in a header. */
 FM_MUST int s3_request_build(const struct s3_endpoint *endpoint,
                              const struct s3_credentials *credentials, const struct s3_call *call,
                              int64_t unix_s, struct fm_arena *arena,

@@ -52,6 +52,7 @@ void sim_fault_at(struct sim *sim, enum sim_fault fault, uint64_t nth, bool pers
 void sim_disk_capacity(struct sim *sim, uint64_t bytes);                 /* 0: unlimited */
 void sim_disk_flip_bit(struct sim *sim, const char *path, uint64_t bit); /* durable rot */
 void sim_wall_set(struct sim *sim, uint64_t unix_ns);
+void sim_suspend(struct sim *sim, uint64_t duration_ns); /* the wall clock goes on */
 uint64_t sim_trace_hash(const struct sim *sim); /* of all events: equal seeds, equal hashes */
 
 #endif

@@ -12,6 +12,7 @@
 #define FERMATA_STORE_H
 
 #include "fermata/block.h"
+#include "fermata/ledger.h"
 #include "fermata/model.h"
 #include "fermata/platform.h"
 #include "fermata/telemetry.h"
@@ -30,10 +31,20 @@ struct store_options {
     uint64_t head_bytes_max;    /* index of the head */
     struct block_options block;
     uint64_t block_age_ns;   /* cut when the oldest record is this old */
+    uint64_t block_align_ns; /* cut where wall time, shifted by node, is a multiple; 0: anywhere */
     uint64_t block_bytes;    /* cut when this much compressed log waits, per tenant */
-    uint64_t quota_bytes;    /* all of data_dir; 0: unlimited */
-    uint64_t free_bytes_min; /* of the file system */
-    uint64_t retention_ns;   /* of uploaded blocks */
+    uint64_t quota_bytes;     /* all of data_dir; 0: unlimited */
+    unsigned quota_percent;   /* of the file system, but at most quota_bytes; 0: quota_bytes */
+    uint64_t free_bytes_min;  /* of the file system */
+    uint64_t free_inodes_min; /* the same */
+    uint64_t retention_ns;    /* of uploaded blocks */
+    uint64_t retention_sampled_out_ns;
+    uint64_t retention_unuploaded_ns; /* of what has not left; 0: as long as there is space */
+    uint64_t quarantine_bytes;  /* 0: as long as there is space */
+    uint64_t quarantine_age_ns; /* 0: for ever */
+    uint64_t merge_bytes_max;   /* of a block made of neighbours; 0: none is made */
+    uint64_t scrub_interval_ns, scrub_bytes_per_s; /* 0: never; 0: as fast as the disk is */
+    uint64_t future_tolerance_ns; /* of span times in a block's range; 0: any */
     enum store_on_full on_full;
 };
 
@@ -46,6 +57,7 @@ struct store_block { /* a sealed block; immutable, counted */
     uint64_t first_lsn, last_lsn; /* zeros if it is outgoing */
     uint64_t span_count;
     uint64_t sealed_unix_ns;
+    struct ledger_account account; /* when its spans were received; not of outgoing ones */
     bool is_outgoing; /* only made to leave (store_outbox.h): no snapshot and no cursor shows it */
     enum store_lane lane;
 };
@@ -78,6 +90,7 @@ struct store_append {       /* owned by the caller, in use until done */
     uint32_t trace_key_count;
     uint64_t start_min_ns, end_max_ns;
     uint64_t received_unix_ns;
+    uint8_t receivers; /* bits by number (ledger_receiver_text); 0: not known */
     /* FM_OK: as durable as sync says.  FM_ENOSPACE, FM_EUNAVAILABLE, FM_EIO: not stored, the
      * client may try again. */
     void (*done)(struct store_append *append, int rc); /* later, never from within the call */
@@ -127,6 +140,9 @@ struct store_status {
     char problem[256]; /* why, or "" */
 };
 void store_get_status(const struct store *store, struct store_status *ret_status);
+/* Bytes of local blocks that come into being in a second; UINT64_MAX: not known yet. */
+uint64_t store_growth(const struct store *store);
 void store_put_metrics(const struct store *store, struct fm_buf *out);
+void store_put_dropped(const struct store *store, struct fm_buf *out); /* lines of a family */
 
 #endif

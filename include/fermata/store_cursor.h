@@ -25,6 +25,9 @@ struct store_place {
 struct store_cursor;
 struct store_cursor_options {
     uint64_t begin_lsn; /* of tenants without a place; UINT64_MAX: behind all that is there now */
+    /* Only what leaves the node: not the log, of blocks only those that are decided (or uploaded),
+     * and of these only the rows that are kept (store_decide.h). */
+    bool decided_only;
     /* There may be more to read; from within the store: to be noted, not acted upon. */
     void (*on_more)(void *self);
     void *self;
@@ -48,7 +51,7 @@ void store_cursor_advance(struct store_cursor *cursor, size_t tenant,
 /* This place, or a later one, will be found again after a crash. */
 void store_cursor_saved(struct store_cursor *cursor, size_t tenant, uint64_t lsn);
 
-/* What a tenant has behind its place. */
+/* What a tenant has behind its place, as far as it may be read. */
 struct store_pending {
     uint64_t spans, records; /* a block: one record */
     uint64_t log_bytes;      /* uncompressed */
@@ -61,6 +64,8 @@ void store_cursor_look(const struct store_cursor *cursor, size_t tenant, uint64_
 /* Spans that were deleted before they were passed on, and spans that could not be read. */
 uint64_t store_cursor_expired_spans(const struct store_cursor *cursor);
 uint64_t store_cursor_lost_spans(const struct store_cursor *cursor);
+/* Spans that were passed over because they do not leave. */
+uint64_t store_cursor_sampled_out_spans(const struct store_cursor *cursor);
 
 struct store_cursor_read { /* owned by the caller, in use until done; one at a time per cursor */
     size_t tenant;

@@ -38,12 +38,15 @@ struct store_outgoing {     /* owned by the caller, in use until done */
     struct fm_why why;
     struct fm_link link; /* the store's */
 };
-/* Builds wait for each other, and for a cut under way: there is memory for one at a time. */
+/* Builds wait for each other, and for a cut under way: there is memory for one at a time.  Those
+ * that are not express wait also while much that was made has not left yet. */
 void store_outgoing_build(struct store *store, struct store_outgoing *outgoing);
 /* Ends it soon: done is called with FM_ECANCELLED, unless it was over. */
 void store_outgoing_cancel(struct store *store, struct store_outgoing *outgoing);
 bool store_outgoing_exists(const struct store *store, struct fm_slice tenant,
                            const uint8_t name[16]);
+
+const char *store_lane_name(enum store_lane lane); /* "normal", "express", "recall" */
 
 struct store_outbox_status { /* what has not left yet, by lane */
     uint64_t groups[STORE_LANE_COUNT], blocks[STORE_LANE_COUNT];

@@ -13,7 +13,12 @@ struct store_record { /* of the head; borrowed for the snapshot's life */
     uint32_t span_count, payload_bytes;
     const uint64_t *trace_keys; /* trace_id_key of the traces that have spans in it */
     uint32_t trace_key_count;
+    uint64_t lsn; /* its place in the log */
 };
+/* On the loop; numbers change as tenants come. */
+size_t store_tenant_count(const struct store *store);
+const char *store_tenant_name(const struct store *store, size_t index);
+
 /* Records in the order they came; a non-zero result of visit ends it and is returned. */
 typedef int store_visit_record(void *self, const struct store_record *record);
 FM_MUST int store_snapshot_records(const struct store_snapshot *snapshot, store_visit_record *visit,

@@ -23,9 +23,22 @@ enum tool_exit {
 int tool_check(int argc, char **argv);
 int tool_config(int argc, char **argv);
 int tool_status(int argc, char **argv);
+int tool_why(int argc, char **argv); /* why TRACE_ID */
 int tool_query(int argc, char **argv); /* query search|trace|tags|values|metrics */
 int tool_emit(int argc, char **argv);
 int tool_block(int argc, char **argv); /* block inspect|verify|dump DIR */
 int tool_wal(int argc, char **argv);   /* wal inspect DIR|FILE */
+
+/* Opens the bucket of a configuration, for verbs that write there; owner goes to close, after the
+ * bucket was freed and while the platform is there. */
+struct bucket;
+struct config;
+struct platform;
+struct tool_buckets {
+    int (*open)(struct bucket **ret_bucket, struct platform *platform, const struct config *config,
+                void **ret_owner, struct fm_why *why);
+    void (*close)(void *owner);
+};
+int tool_recall(int argc, char **argv, const struct tool_buckets *buckets);
 
 #endif

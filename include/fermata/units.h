@@ -18,6 +18,10 @@ FM_MUST int fm_bytes_parse(struct fm_slice text, uint64_t *ret_bytes);
 void fm_bytes_print(struct fm_buf *buf, uint64_t bytes); /* exact: the largest unit that divides */
 void fm_bytes_print_short(struct fm_buf *buf, uint64_t bytes); /* for people: "4.1 MiB" */
 
+/* Bytes a second: "512kbit", "2Mbit", "1Gbit" (of 1000), or bytes as above, also with "/s". */
+FM_MUST int fm_rate_parse(struct fm_slice text, uint64_t *ret_bytes_per_s);
+void fm_rate_print(struct fm_buf *buf, uint64_t bytes_per_s);
+
 /* Civil date and time, UTC, proleptic Gregorian. */
 struct fm_civil {
     int32_t year;

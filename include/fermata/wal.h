@@ -33,6 +33,7 @@ void wal_segment_encode(const struct wal_segment *segment, uint8_t header[WAL_HE
 FM_MUST int wal_segment_decode(const uint8_t header[WAL_HEADER_BYTES],
                                struct wal_segment *ret_segment);
 
+#define WAL_BATCH_RECEIVERS 15 /* byte of a batch id: through which receivers it came, as bits */
 enum wal_type { WAL_SPANS = 1, WAL_SEAL = 2 }; /* SEAL: last record of a segment closed in order */
 
 struct wal_record {

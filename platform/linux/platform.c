@@ -22,6 +22,12 @@ static uint64_t linux_now_ns(struct platform *platform)
     return linux_clock_ns(CLOCK_MONOTONIC);
 }
 
+static uint64_t linux_boot_ns(struct platform *platform)
+{
+    (void)platform;
+    return linux_clock_ns(CLOCK_BOOTTIME);
+}
+
 static uint64_t linux_wall_ns(struct platform *platform)
 {
     (void)platform;
@@ -48,6 +54,16 @@ static void linux_random(struct platform *platform, void *target, size_t len)
     }
 }
 
+static void linux_pause(struct platform *platform, uint64_t delay_ns)
+{
+    struct timespec rest = {(time_t)(delay_ns / UINT64_C(1000000000)),
+                            (long)(delay_ns % UINT64_C(1000000000))};
+    (void)platform;
+
+    while (clock_nanosleep(CLOCK_MONOTONIC, 0, &rest, &rest) == EINTR) {
+    }
+}
+
 static void linux_no_timer_start(struct platform *platform, struct pf_timer *timer, uint64_t delay)
 {
     (void)platform, (void)timer, (void)delay;
@@ -68,8 +84,10 @@ static void linux_no_job_submit(struct platform *platform, struct pf_job *job)
 void linux_fill_ops(struct platform_ops *ops)
 {
     ops->now_ns = linux_now_ns;
+    ops->boot_ns = linux_boot_ns;
     ops->wall_ns = linux_wall_ns;
     ops->random = linux_random;
+    ops->pause = linux_pause;
     linux_fill_files(ops);
     linux_fill_directories(ops);
     ops->timer_start = linux_no_timer_start;

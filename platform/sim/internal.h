@@ -144,6 +144,7 @@ struct sim {
     uint64_t world_state, program_state, test_state; /* of three generators */
     uint64_t now_ns;
     int64_t wall_offset_ns;
+    uint64_t suspended_ns; /* so far */
     struct pf_timers timers;
     struct sim_lane lanes[SIM_LANE_COUNT];
     struct pf_timer outlet;  /* fires for the first of finished */

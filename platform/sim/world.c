@@ -59,6 +59,19 @@ static uint64_t sim_now_ns(struct platform *platform)
     return sim_of(platform)->now_ns;
 }
 
+static uint64_t sim_boot_ns(struct platform *platform)
+{
+    const struct sim *sim = sim_of(platform);
+
+    return sim->now_ns + sim->suspended_ns;
+}
+
+/* A job runs whole at one moment: nobody is kept waiting by it. */
+static void sim_pause(struct platform *platform, uint64_t delay_ns)
+{
+    (void)platform, (void)delay_ns;
+}
+
 static uint64_t sim_wall_ns(struct platform *platform)
 {
     const struct sim *sim = sim_of(platform);
@@ -69,6 +82,12 @@ static uint64_t sim_wall_ns(struct platform *platform)
 void sim_wall_set(struct sim *sim, uint64_t unix_ns)
 {
     sim->wall_offset_ns = (int64_t)(unix_ns - sim->now_ns);
+}
+
+void sim_suspend(struct sim *sim, uint64_t duration_ns)
+{
+    sim->suspended_ns += duration_ns;
+    sim->wall_offset_ns += (int64_t)duration_ns;
 }
 
 static void sim_timer_start(struct platform *platform, struct pf_timer *timer, uint64_t delay_ns)
@@ -306,8 +325,10 @@ void sim_disk_flip_bit(struct sim *sim, const char *path, uint64_t bit)
 
 const struct platform_ops sim_ops = {
     .now_ns = sim_now_ns,
+    .boot_ns = sim_boot_ns,
     .wall_ns = sim_wall_ns,
     .random = sim_fill_random,
+    .pause = sim_pause,
     .open = sim_open,
     .close = sim_close,
     .write = sim_write,

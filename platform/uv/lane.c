@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "fermata/linux.h"
+
 int uv_outlet_init(struct uv_outlet *outlet, void (*wake)(struct uv_outlet *outlet))
 {
     fm_list_init(&outlet->finished);
@@ -64,6 +66,8 @@ static void *uv_lane_thread(void *self)
 
     if (lane->niceness)
         (void)!nice(lane->niceness); /* of this thread alone, on Linux; it works without, too */
+    if (lane->niceness == LANE_IDLE_NICENESS)
+        linux_yield_disk();
     while ((job = uv_lane_next(lane))) {
         job->work(job);
         uv_outlet_put(lane->outlet, job);

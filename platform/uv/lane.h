@@ -22,6 +22,8 @@ void uv_outlet_fini(struct uv_outlet *outlet);
 /* Moves all finished jobs to the empty list. */
 void uv_outlet_take(struct uv_outlet *outlet, struct fm_link *list);
 
+#define LANE_IDLE_NICENESS 19 /* its disk accesses come last, too */
+
 struct uv_lane {
     pthread_mutex_t lock; /* guards queue and stopping */
     pthread_cond_t filled;

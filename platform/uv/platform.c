@@ -8,6 +8,8 @@
 #include "fermata/uv.h"
 
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "fermata/linux.h"
@@ -21,12 +23,14 @@ struct uv_body {
     struct platform platform; /* first: what others hold */
     struct platform_ops ops;
     uv_loop_t loop;
-    uv_async_t wake;       /* a thread has put a job into the outlet */
+    uv_poll_t wake;        /* a thread has put a job into the outlet */
+    int wake_file;         /* eventfd: with uv_async_t the loop spins until its sender is through */
     uv_timer_t alarm;      /* for the first of timers */
     unsigned handle_count; /* of loop, wake and alarm: how far _new came */
     struct pf_timers timers;
     uint64_t timer_order;  /* counts starts */
     uint64_t alarm_due_ns; /* what alarm is set for; 0: not set */
+    bool is_ringing;       /* timers are being fired */
     struct uv_outlet outlet;
     struct uv_lane lanes[PF_LANE_COUNT];
     uint64_t job_count; /* submitted and not done; the loop's */
@@ -50,7 +54,8 @@ static struct uv_body *uv_body(struct platform *platform)
 
 static void uv_body_on_alarm(uv_timer_t *alarm);
 
-/* libuv counts whole milliseconds from the start of the loop's turn; round up, never fire early. */
+/* libuv counts whole milliseconds from the start of the loop's turn; round up, never fire early.
+ * What is due at once has the next turn, unless a timer asks: that turn might not end. */
 static void uv_body_set_alarm(struct uv_body *body)
 {
     const struct pf_due *first = pf_timers_first(&body->timers);
@@ -64,6 +69,8 @@ static void uv_body_set_alarm(struct uv_body *body)
         return; /* it rings too early at worst, and is set again then */
     uint64_t due_ms = first->due_ns / NS_PER_MS + (first->due_ns % NS_PER_MS != 0);
     uint64_t turn_ms = uv_now(&body->loop);
+    if (!body->is_ringing && first->due_ns <= pf_now_ns(&body->platform))
+        due_ms = turn_ms;
     body->alarm_due_ns = first->due_ns;
     uv_timer_start(&body->alarm, uv_body_on_alarm, due_ms > turn_ms ? due_ms - turn_ms : 0, 0);
 }
@@ -76,6 +83,7 @@ static void uv_body_on_alarm(uv_timer_t *alarm)
     const struct pf_due *first;
 
     body->alarm_due_ns = 0;
+    body->is_ringing = true;
     while ((first = pf_timers_first(&body->timers)) && first->due_ns <= now_ns &&
            first->order < order_end) {
         struct pf_timer *timer = first->timer;
@@ -84,6 +92,7 @@ static void uv_body_on_alarm(uv_timer_t *alarm)
     }
     body->alarm_due_ns = 0;
     uv_body_set_alarm(body);
+    body->is_ringing = false;
 }
 
 static void uv_body_timer_start(struct platform *platform, struct pf_timer *timer,
@@ -107,7 +116,7 @@ static void uv_body_timer_stop(struct platform *platform, struct pf_timer *timer
 
 /* ---- jobs ---- */
 
-/* An open async handle would keep the loop alive for ever: it counts only while it must. */
+/* An open handle would keep the loop alive for ever: it counts only while it must. */
 static void uv_body_hold(struct uv_body *body)
 {
     if (!body->stopped || body->job_count)
@@ -116,11 +125,14 @@ static void uv_body_hold(struct uv_body *body)
         uv_unref((uv_handle_t *)&body->wake);
 }
 
-static void uv_body_on_wake(uv_async_t *wake)
+static void uv_body_on_wake(uv_poll_t *wake, int status, int events)
 {
     struct uv_body *body = FM_CONTAINER(wake, struct uv_body, wake);
     struct fm_link finished;
+    uint64_t count;
 
+    (void)status, (void)events;
+    (void)!read(body->wake_file, &count, sizeof count);
     fm_list_init(&finished);
     uv_outlet_take(&body->outlet, &finished);
     while (!fm_list_empty(&finished)) {
@@ -134,7 +146,9 @@ static void uv_body_on_wake(uv_async_t *wake)
 
 static void uv_body_wake(struct uv_outlet *outlet)
 {
-    uv_async_send(&FM_CONTAINER(outlet, struct uv_body, outlet)->wake);
+    static const uint64_t one = 1;
+
+    (void)!write(FM_CONTAINER(outlet, struct uv_body, outlet)->wake_file, &one, sizeof one);
 }
 
 static void uv_body_job_submit(struct platform *platform, struct pf_job *job)
@@ -164,6 +178,7 @@ static int uv_body_start_lanes(struct uv_body *body, unsigned worker_count)
         [PF_LANE_DECODE] = {"fermata-decode", 1, 0},
         [PF_LANE_QUERY] = {"fermata-query", FM_MAX(worker_count, 1u), 10},
         [PF_LANE_EXPORT] = {"fermata-export", 1, 5},
+        [PF_LANE_IDLE] = {"fermata-idle", 1, LANE_IDLE_NICENESS},
     };
     int rc = FM_OK;
     for (size_t i = 0; i < PF_LANE_COUNT && rc == FM_OK; i++)
@@ -177,9 +192,11 @@ static int uv_body_open_handles(struct uv_body *body)
     if (uv_loop_init(&body->loop))
         return FM_EUNAVAILABLE;
     body->handle_count = 1;
-    if (uv_async_init(&body->loop, &body->wake, uv_body_on_wake))
+    if (body->wake_file < 0 || uv_poll_init(&body->loop, &body->wake, body->wake_file))
         return FM_EUNAVAILABLE;
     body->handle_count = 2;
+    if (uv_poll_start(&body->wake, UV_READABLE, uv_body_on_wake))
+        return FM_EUNAVAILABLE;
     uv_timer_init(&body->loop, &body->alarm);
     body->handle_count = 3;
     return FM_OK;
@@ -192,6 +209,7 @@ int uv_platform_new(struct platform **ret_platform, unsigned worker_count)
     if (!body)
         return FM_ENOMEM;
     body->platform.ops = &body->ops;
+    body->wake_file = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     fm_list_init(&body->signals);
     linux_fill_ops(&body->ops);
     body->ops.timer_start = uv_body_timer_start;
@@ -199,6 +217,7 @@ int uv_platform_new(struct platform **ret_platform, unsigned worker_count)
     body->ops.job_submit = uv_body_job_submit;
     int rc = uv_outlet_init(&body->outlet, uv_body_wake);
     if (rc < 0) {
+        (void)close(body->wake_file);
         free(body);
         return rc;
     }
@@ -268,6 +287,7 @@ struct platform *uv_platform_free(struct platform *platform)
         uv_lane_fini(&body->lanes[i]);
     if (body->handle_count)
         uv_body_close_loop(body);
+    (void)close(body->wake_file);
     uv_outlet_fini(&body->outlet);
     pf_timers_fini(&body->timers);
     free(body);

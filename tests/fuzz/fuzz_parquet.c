@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A whole parquet file: open, every page of every column, the dictionaries, a few seeks. */
-#include "fermata/parquet.h"
+#include "fermata/parquet_put.h"
 
 #include <stdlib.h>
 
@@ -80,6 +80,31 @@ static void fuzz_parquet_rows(const struct pq_file *file, size_t group, size_t l
     fuzz_parquet_sink = sum;
 }
 
+/* From values to rows, which are some of the row group's in their order. */
+static void fuzz_parquet_postings(const struct pq_file *file, size_t group, size_t leaf)
+{
+    FM_AUTO(pq_scratch) scratch = NULL;
+    FM_AUTO(pq_guide) guide = NULL;
+    FM_AUTO(pq_postings) postings = NULL;
+    struct fm_why why;
+    uint32_t rows[PQ_POSTINGS_MAX], count = 0, at = 0;
+    if (leaf % 2 && pq_scratch_new(&scratch) == FM_OK)
+        (void)!pq_guide_new(&guide, file, group, leaf, SIZE_MAX, scratch, &why);
+    if (pq_postings_new(&postings, file, group, leaf, guide, &why) < 0)
+        return;
+    for (uint32_t value = 0; value < 300; value++) {
+        if (pq_postings_rows(postings, value, rows, &count) != FM_OK)
+            continue;
+        FM_ASSERT(count <= PQ_POSTINGS_MAX);
+        for (uint32_t i = 0; i < count; i++)
+            FM_ASSERT(rows[i] < pq_row_group_row_count(file, group) &&
+                      (!i || rows[i - 1] < rows[i]));
+    }
+    if (guide && pq_guide_has_texts(guide))
+        while (pq_guide_find(guide, FM_SLICE("a"), at, &at) == FM_OK)
+            FM_ASSERT(at++ < pq_guide_text_count(guide));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const struct pq_limits limits = {
@@ -94,6 +119,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (size_t leaf = 0; leaf < pq_file_leaf_count(file); leaf++) {
             fuzz_parquet_column(file, group, leaf);
             fuzz_parquet_rows(file, group, leaf);
+            fuzz_parquet_postings(file, group, leaf);
         }
     return 0;
 }

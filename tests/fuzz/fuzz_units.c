@@ -27,6 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     fuzz_round_trip(text, fm_duration_parse, fm_duration_print);
     fuzz_round_trip(text, fm_bytes_parse, fm_bytes_print);
+    fuzz_round_trip(text, fm_rate_parse, fm_rate_print);
     fuzz_round_trip(text, fm_rfc3339_parse, fm_rfc3339_print);
     if (fm_http_date_parse(text, &unix_s) == FM_OK) {
         struct fm_civil civil = fm_civil_from_unix(unix_s, 0);

@@ -153,6 +153,43 @@ void fm_bytes_print_short(struct fm_buf *buf, uint64_t bytes)
     fm_buf_printf(buf, i && value < 99.95 ? "%.1f %s" : "%.0f %s", value, names[i]);
 }
 
+static const struct units_unit bit_units[] = {
+    {"Gbit", UINT64_C(1000000000)}, {"Mbit", UINT64_C(1000000)}, {"kbit", UINT64_C(1000)}};
+
+int fm_rate_parse(struct fm_slice text, uint64_t *ret_bytes_per_s)
+{
+    size_t digits = units_digits(text);
+    uint64_t value;
+    if (text.len > 2 && memcmp(text.ptr + text.len - 2, "/s", 2) == 0)
+        text = fm_slice(text.ptr, text.len - 2);
+    struct fm_slice name = fm_slice(text.ptr + digits, text.len - FM_MIN(digits, text.len));
+    for (size_t i = 0; i < FM_COUNT(bit_units); i++) {
+        if (!fm_slice_equal_text(name, bit_units[i].name))
+            continue;
+        if (fm_u64_parse(fm_slice(text.ptr, digits), &value) < 0 ||
+            __builtin_mul_overflow(value, bit_units[i].factor, &value))
+            return FM_EMALFORMED;
+        *ret_bytes_per_s = value / 8;
+        return FM_OK;
+    }
+    return fm_bytes_parse(text, ret_bytes_per_s);
+}
+
+void fm_rate_print(struct fm_buf *buf, uint64_t bytes_per_s)
+{
+    uint64_t bits;
+    if (bytes_per_s && !__builtin_mul_overflow(bytes_per_s, 8u, &bits)) {
+        for (size_t i = 0; i < FM_COUNT(bit_units); i++) {
+            if (bits % bit_units[i].factor)
+                continue;
+            fm_buf_printf(buf, "%llu%s", (unsigned long long)(bits / bit_units[i].factor),
+                          bit_units[i].name);
+            return;
+        }
+    }
+    fm_bytes_print(buf, bytes_per_s);
+}
+
 /* Days since 1970-01-01.  Years are counted from March, so that the leap day ends the year; an era
  * is 400 years = 146097 days. */
 static int64_t civil_days(int64_t year, unsigned month, unsigned day)

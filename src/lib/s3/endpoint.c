@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "fermata/s3_keys.h"
 #include "fermata/units.h"
 
 #define AWS_SUFFIX ".amazonaws.com"
@@ -148,5 +149,35 @@ int s3_endpoint_parse(struct fm_slice url, struct s3_endpoint *endpoint, struct 
     if (endpoint_is_address(endpoint->host) || strcmp(endpoint->host, "localhost") == 0 ||
         dots_break_tls)
         endpoint->path_style = true;
+    return FM_OK;
+}
+
+int s3_url_parse(struct fm_slice text, struct s3_url *ret_url, struct fm_why *why)
+{
+    struct s3_endpoint parts = {0};
+    struct s3_url url = {0};
+    url.is_https = endpoint_take_prefix(&text, FM_SLICE("https://"));
+    if (!url.is_https && !endpoint_take_prefix(&text, FM_SLICE("http://")))
+        return fm_fail(why, FM_ECONFIG, "the URL begins with neither http:// nor https://");
+    parts.port = url.is_https ? 443 : 80;
+    const uint8_t *slash = text.len ? memchr(text.ptr, '/', text.len) : NULL;
+    struct fm_slice authority = fm_slice(text.ptr, slash ? (size_t)(slash - text.ptr) : text.len);
+    struct fm_slice target = fm_slice(text.ptr + authority.len, text.len - authority.len);
+    if (authority.len == 0)
+        return fm_fail(why, FM_ECONFIG, "the URL has no host");
+    int rc = endpoint_parse_authority(&parts, authority, why);
+    if (rc < 0)
+        return rc;
+    if (target.len == 0)
+        target = FM_SLICE("/");
+    if (target.len >= sizeof url.target)
+        return fm_fail(why, FM_ECONFIG, "the URL is too long");
+    for (size_t i = 0; i < target.len; i++)
+        if (target.ptr[i] <= ' ' || target.ptr[i] >= 127 || target.ptr[i] == '#')
+            return fm_fail(why, FM_ECONFIG, "the URL holds a character that it cannot");
+    memcpy(url.target, target.ptr, target.len);
+    memcpy(url.host, parts.host, sizeof url.host);
+    url.port = parts.port;
+    *ret_url = url;
     return FM_OK;
 }

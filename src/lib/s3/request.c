@@ -81,8 +81,14 @@ static void request_put_query(struct fm_buf *buf, const struct s3_endpoint *endp
             s3_uri_encode(buf, call->query, false);
             fm_buf_puts(buf, "&");
         }
+        if (call->is_flat)
+            fm_buf_puts(buf, "delimiter=%2F&");
         fm_buf_puts(buf, "list-type=2&prefix=");
         request_put_key(buf, endpoint, call->object.key, false);
+        if (call->start_after.len) {
+            fm_buf_puts(buf, "&start-after=");
+            request_put_key(buf, endpoint, call->start_after, false);
+        }
         return;
     case S3_MULTIPART_LIST:
         fm_buf_puts(buf, "prefix=");
@@ -142,6 +148,20 @@ static void request_add_base64(struct request_maker *maker, const char *name, co
     fm_buf_fini(&text);
 }
 
+static void request_add_text(struct request_maker *maker, const char *name, const char *text)
+{
+    if (text[0])
+        request_add(maker, name, text, strlen(text));
+}
+
+static void request_add_storage(struct request_maker *maker, const struct s3_storage *storage)
+{
+    request_add_text(maker, "x-amz-server-side-encryption", storage->sse);
+    request_add_text(maker, "x-amz-server-side-encryption-aws-kms-key-id", storage->sse_kms_key_id);
+    request_add_text(maker, "x-amz-storage-class", storage->storage_class);
+    request_add_text(maker, "x-amz-tagging", storage->tagging);
+}
+
 static void request_add_headers(struct request_maker *maker, const struct s3_call *call,
                                 const struct s3_credentials *credentials, const char *date)
 {
@@ -176,9 +196,11 @@ static void request_add_headers(struct request_maker *maker, const struct s3_cal
         request_add(maker, "x-amz-content-sha256", "UNSIGNED-PAYLOAD", 16);
     }
     request_add(maker, "x-amz-date", date, S3_DATE_LEN);
-    if (credentials->session_token.len)
+    if (credentials && credentials->session_token.len)
         request_add(maker, "x-amz-security-token", credentials->session_token.ptr,
                     credentials->session_token.len);
+    if (object->storage && (call->verb == S3_PUT || call->verb == S3_MULTIPART_BEGIN))
+        request_add_storage(maker, object->storage);
     maker->request->content_length = has_body ? object->size : 0;
 }
 
@@ -267,6 +289,15 @@ static bool request_can_stand_in_header(struct fm_slice text)
     return true;
 }
 
+static bool request_can_sign(const struct s3_credentials *credentials)
+{
+    return credentials->access_key.len && credentials->access_key.len <= 256 &&
+           credentials->secret_key.len && credentials->secret_key.len <= 512 &&
+           credentials->session_token.len <= FM_KIB(8) &&
+           request_can_stand_in_header(credentials->access_key) &&
+           request_can_stand_in_header(credentials->session_token);
+}
+
 static struct fm_slice request_host(const struct s3_endpoint *endpoint, struct fm_arena *arena)
 {
     char name[S3_HOST_MAX], text[S3_HOST_MAX + 16];
@@ -283,11 +314,7 @@ int s3_request_build(const struct s3_endpoint *endpoint, const struct s3_credent
                      const struct s3_call *call, int64_t unix_s, struct fm_arena *arena,
                      struct s3_request *ret_request)
 {
-    if (credentials->access_key.len == 0 || credentials->access_key.len > 256 ||
-        credentials->secret_key.len == 0 || credentials->secret_key.len > 512 ||
-        credentials->session_token.len > FM_KIB(8) ||
-        !request_can_stand_in_header(credentials->access_key) ||
-        !request_can_stand_in_header(credentials->session_token))
+    if (credentials && !request_can_sign(credentials))
         return FM_ECONFIG;
     struct fm_buf target;
     fm_buf_init(&target, REQUEST_BYTES_MAX);
@@ -312,7 +339,8 @@ int s3_request_build(const struct s3_endpoint *endpoint, const struct s3_credent
     request_add_headers(&maker, call, credentials, date);
     if (fm_arena_failed(arena))
         return FM_ENOMEM;
-    int rc = request_authorize(&maker, endpoint, credentials, unix_s, path_len, date);
+    int rc = credentials ? request_authorize(&maker, endpoint, credentials, unix_s, path_len, date)
+                         : FM_OK;
     if (rc < 0)
         return rc;
     if (fm_arena_failed(arena))
@@ -357,4 +385,36 @@ void s3_complete_part(struct fm_buf *body, uint32_t number, struct fm_slice etag
 void s3_complete_end(struct fm_buf *body)
 {
     fm_buf_puts(body, "</CompleteMultipartUpload>");
+}
+
+#define TAG_COUNT_MAX 10
+#define TAG_KEY_MAX   128
+#define TAG_VALUE_MAX 256
+
+int s3_storage_add_tag(struct s3_storage *storage, struct fm_slice key, struct fm_slice value,
+                       struct fm_why *why)
+{
+    size_t count = storage->tagging[0] ? 1 : 0;
+    for (const char *at = storage->tagging; *at; at++)
+        count += *at == '&';
+    if (key.len == 0 || key.len > TAG_KEY_MAX || value.len > TAG_VALUE_MAX)
+        return fm_fail(why, FM_ECONFIG,
+                       "a tag has a key of 1 to %d bytes and a value of at most %d", TAG_KEY_MAX,
+                       TAG_VALUE_MAX);
+    if (count == TAG_COUNT_MAX)
+        return fm_fail(why, FM_ECONFIG, "an object has at most %d tags", TAG_COUNT_MAX);
+    struct fm_buf text;
+    fm_buf_init(&text, sizeof storage->tagging - 1);
+    fm_buf_puts(&text, storage->tagging);
+    fm_buf_puts(&text, count ? "&" : "");
+    s3_uri_encode(&text, key, false);
+    fm_buf_puts(&text, "=");
+    s3_uri_encode(&text, value, false);
+    bool fits = !text.failed;
+    if (fits) {
+        memcpy(storage->tagging, text.ptr, text.len);
+        storage->tagging[text.len] = '\0';
+    }
+    fm_buf_fini(&text);
+    return fits ? FM_OK : fm_fail(why, FM_ECONFIG, "the tags are too long");
 }

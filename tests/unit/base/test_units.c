@@ -91,6 +91,32 @@ static void test_bytes(void **state)
     assert_rows(rows, FM_COUNT(rows), fm_bytes_parse, fm_bytes_print);
 }
 
+static void test_rates(void **state)
+{
+    (void)state;
+    static const struct units_row rows[] = {
+        {"0", 0, "0"},
+        {"512kbit", 64000, "512kbit"},
+        {"2Mbit", 250000, "2Mbit"},
+        {"1Gbit", 125000000, "1Gbit"},
+        {"1000kbit", 125000, "1Mbit"},
+        {"64KiB", 65536, "64KiB"},
+        {"64KiB/s", 65536, "64KiB"},
+        {"512kbit/s", 64000, "512kbit"},
+        {"1kbit", 125, "1kbit"},
+        {"100", 100, "100"},
+        {"18446744073709551615", UINT64_MAX, "18446744073709551615"},
+        {"18446744073709551615kbit", 0, NULL},
+        {"", 0, NULL},
+        {"/s", 0, NULL},
+        {"kbit", 0, NULL},
+        {"512 kbit", 0, NULL},
+        {"512kbits", 0, NULL},
+        {"-1kbit", 0, NULL},
+    };
+    assert_rows(rows, FM_COUNT(rows), fm_rate_parse, fm_rate_print);
+}
+
 static void test_bytes_for_people(void **state)
 {
     (void)state;
@@ -223,10 +249,15 @@ static void test_hostile_input(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_durations),        cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_bytes_for_people), cmocka_unit_test(test_civil_time_round_trips),
-        cmocka_unit_test(test_rfc3339),          cmocka_unit_test(test_http_date),
-        cmocka_unit_test(test_integers),         cmocka_unit_test(test_hostile_input),
+        cmocka_unit_test(test_durations),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_rates),
+        cmocka_unit_test(test_bytes_for_people),
+        cmocka_unit_test(test_civil_time_round_trips),
+        cmocka_unit_test(test_rfc3339),
+        cmocka_unit_test(test_http_date),
+        cmocka_unit_test(test_integers),
+        cmocka_unit_test(test_hostile_input),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -99,6 +99,11 @@ static void test_time_moves_by_events(void **state)
     assert_true(pf_wall_ns(world.platform) == 87);
     sim_wall_set(world.sim, 7); /* backwards; the other clock does not care */
     assert_true(pf_now_ns(world.platform) == start + 5010);
+    uint64_t boot = pf_boot_ns(world.platform);
+    sim_suspend(world.sim, 1000); /* two clocks go on */
+    assert_true(pf_now_ns(world.platform) == start + 5010);
+    assert_true(pf_boot_ns(world.platform) == boot + 1000);
+    assert_true(pf_wall_ns(world.platform) == 1007);
     world_close(&world);
 }
 

@@ -97,6 +97,82 @@ static void test_runs_until_stopped_by_a_signal(void **state)
     uv_platform_free(stopper.platform);
 }
 
+/* A timer that is due at once, started by a job's end, again and again. */
+struct soon {
+    struct pf_job job;
+    struct pf_timer timer, restless; /* restless: starts itself, and leaves others their turn */
+    struct platform *platform;
+    uint64_t start_ns, best_ns;
+    unsigned left, fired;
+};
+
+static void soon_work(struct pf_job *job)
+{
+    (void)job;
+}
+
+static void soon_done(struct pf_job *job)
+{
+    struct soon *soon = FM_CONTAINER(job, struct soon, job);
+
+    soon->start_ns = pf_now_ns(soon->platform);
+    pf_timer_start(soon->platform, &soon->timer, 0);
+}
+
+static void soon_on_timer(struct pf_timer *timer)
+{
+    struct soon *soon = FM_CONTAINER(timer, struct soon, timer);
+
+    soon->best_ns = FM_MIN(soon->best_ns, pf_now_ns(soon->platform) - soon->start_ns);
+    soon->fired++;
+    if (--soon->left)
+        pf_job_submit(soon->platform, &soon->job);
+}
+
+static void soon_on_restless(struct pf_timer *timer)
+{
+    struct soon *soon = FM_CONTAINER(timer, struct soon, restless);
+
+    if (soon->left)
+        pf_timer_start(soon->platform, timer, 0);
+}
+
+static void soon_run(struct soon *soon, unsigned rounds)
+{
+    *soon = (struct soon){.job = {.work = soon_work, .done = soon_done, .lane = PF_LANE_QUERY},
+                          .timer.fire = soon_on_timer,
+                          .restless.fire = soon_on_restless,
+                          .left = rounds,
+                          .best_ns = UINT64_MAX};
+    assert_ok(uv_platform_new(&soon->platform, 1));
+    uv_platform_stop(soon->platform);
+    pf_job_submit(soon->platform, &soon->job);
+}
+
+static void test_at_once_is_not_a_millisecond_later(void **state)
+{
+    struct soon soon;
+    (void)state;
+
+    soon_run(&soon, 200);
+    uv_platform_run(soon.platform);
+    assert_int_equal(soon.fired, 200);
+    assert_true(soon.best_ns < 1000000); /* of many, the best */
+    uv_platform_free(soon.platform);
+}
+
+static void test_a_restless_timer_leaves_others_their_turn(void **state)
+{
+    struct soon soon;
+    (void)state;
+
+    soon_run(&soon, 20);
+    pf_timer_start(soon.platform, &soon.restless, 0);
+    uv_platform_run(soon.platform);
+    assert_int_equal(soon.fired, 20);
+    uv_platform_free(soon.platform);
+}
+
 /* Many jobs on many threads at once: nothing is lost, nothing comes twice.  Mostly for TSan. */
 struct crowd {
     struct pf_job job;
@@ -171,6 +247,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stop_lets_work_finish),
         cmocka_unit_test(test_runs_until_stopped_by_a_signal),
+        cmocka_unit_test(test_at_once_is_not_a_millisecond_later),
+        cmocka_unit_test(test_a_restless_timer_leaves_others_their_turn),
         cmocka_unit_test(test_a_crowd_of_jobs),
         cmocka_unit_test(test_new_without_memory),
     };

@@ -152,6 +152,82 @@ static void test_golden_requests(void **state)
     fm_buf_fini(&file);
 }
 
+/* Signatures of botocore 1.43 over the same requests. */
+static void storage_holds(const struct s3_call *call, const struct s3_credentials *credentials,
+                          const char *prefix, const char *target, const char *end)
+{
+    struct s3_endpoint endpoint = endpoint_make("", "eu-west-1", "examplebucket");
+    struct fm_arena arena;
+    struct s3_request request;
+    (void)snprintf(endpoint.prefix, sizeof endpoint.prefix, "%s", prefix);
+    fm_arena_init(&arena, FM_KIB(64));
+    assert_ok(s3_request_build(&endpoint, credentials, call, 1369353600, &arena, &request));
+    struct fm_slice value = header_find(&request, "authorization");
+    assert_true(fm_slice_equal_text(request.target, target));
+    assert_non_null(memmem(value.ptr, value.len, end, strlen(end)));
+    fm_arena_fini(&arena);
+}
+
+static void test_storage_and_lists(void **state)
+{
+    (void)state;
+    struct s3_storage storage = {.sse = "aws:kms",
+                                 .sse_kms_key_id = "arn:aws:kms:eu-west-1:1:key/k",
+                                 .storage_class = "STANDARD_IA"};
+    struct s3_storage plain = {.sse = "AES256"};
+    struct s3_credentials session = example_credentials;
+    session.session_token = FM_SLICE("TOK/EN==");
+    assert_ok(s3_storage_add_tag(&storage, FM_SLICE("team"), FM_SLICE("a b"), NULL));
+    assert_ok(s3_storage_add_tag(&storage, FM_SLICE("env"), FM_SLICE("p"), NULL));
+    struct s3_call call = {
+        .verb = S3_PUT,
+        .object = {.key = FM_SLICE("t/b/x"), .create_only = true, .storage = &storage}};
+    storage_holds(&call, &session, "p", "/p/t/b/x",
+                  "x-amz-storage-class;x-amz-tagging,Signature="
+                  "34a35dd3dab6fa8f443231a767b2fd104a93bddce3d96007569bd0eef7be4434");
+    call = (struct s3_call){.verb = S3_MULTIPART_BEGIN,
+                            .object = {.key = FM_SLICE("t/b/x"), .storage = &plain}};
+    storage_holds(&call, &example_credentials, "p", "/p/t/b/x?uploads=",
+                  "Signature=08a590e45a2494d86c067db00d50057ba3e69510e755bc63e027f04d7fef303c");
+    call = (struct s3_call){.verb = S3_LIST,
+                            .object = {.key = FM_SLICE("m/"), .storage = &plain},
+                            .start_after = FM_SLICE("m/0+1"),
+                            .is_flat = true};
+    storage_holds(&call, &example_credentials, "c",
+                  "/?delimiter=%2F&list-type=2&prefix=c%2Fm%2F&start-after=c%2Fm%2F0%2B1",
+                  "Signature=5779997e8ba69440055539ee656e6b364bd347cea219af777f1a1a048b31e04e");
+}
+
+static void test_tags_have_limits(void **state)
+{
+    (void)state;
+    struct s3_storage storage = {{0}};
+    static char text[300];
+    memset(text, 'x', sizeof text);
+    assert_int_equal(s3_storage_add_tag(&storage, FM_SLICE(""), FM_SLICE("x"), NULL), FM_ECONFIG);
+    assert_int_equal(s3_storage_add_tag(&storage, fm_slice(text, 129), FM_SLICE(""), NULL),
+                     FM_ECONFIG);
+    assert_int_equal(s3_storage_add_tag(&storage, FM_SLICE("k"), fm_slice(text, 257), NULL),
+                     FM_ECONFIG);
+    for (int i = 0; i < 10; i++)
+        assert_ok(s3_storage_add_tag(&storage, FM_SLICE("k"), FM_SLICE("v"), NULL));
+    assert_int_equal(s3_storage_add_tag(&storage, FM_SLICE("k"), FM_SLICE("v"), NULL), FM_ECONFIG);
+    assert_string_equal(storage.tagging, "k=v&k=v&k=v&k=v&k=v&k=v&k=v&k=v&k=v&k=v");
+}
+
+static void test_unsigned(void **state)
+{
+    (void)state;
+    struct s3_endpoint endpoint = endpoint_make("s3.amazonaws.com", "us-east-1", "examplebucket");
+    struct s3_call call = {.verb = S3_GET, .object.key = FM_SLICE("test.txt")};
+    struct fm_arena arena;
+    struct s3_request request;
+    fm_arena_init(&arena, FM_KIB(64));
+    assert_ok(s3_request_build(&endpoint, NULL, &call, 1369353600, &arena, &request));
+    assert_null(header_find(&request, "authorization").ptr);
+    fm_arena_fini(&arena);
+}
+
 static void test_credentials_that_cannot_stand_in_a_header(void **state)
 {
     (void)state;
@@ -226,6 +302,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_documented_range_request),
         cmocka_unit_test(test_golden_requests),
+        cmocka_unit_test(test_storage_and_lists),
+        cmocka_unit_test(test_tags_have_limits),
+        cmocka_unit_test(test_unsigned),
         cmocka_unit_test(test_credentials_that_cannot_stand_in_a_header),
         cmocka_unit_test(test_every_allocation_may_fail),
         cmocka_unit_test(test_complete_body_escapes),
