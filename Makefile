@@ -37,7 +37,7 @@ modules  := $(notdir $(folders))
 $(foreach l,$(layers),$(eval needs_$(notdir $(word 1,$(subst :, ,$(l)))) := \
     $(subst $(comma), ,$(word 3,$(subst :, ,$(l))))))
 $(foreach f,$(folders),$(eval folder_$(notdir $(f)) := $(f)))
-closure   = $(sort $(1) $(foreach n,$(needs_$(1)),$(call closure,$(n))))
+closure   = $(if $(closed_$(1)),,$(eval closed_$(1) := $$(sort $(1) $$(foreach n,$(needs_$(1)),$$(call closure,$$(n))))))$(closed_$(1))
 sources   = $(wildcard $(folder_$(1))/*.c)
 generated = $(patsubst $(folder_$(1))/%.proto,$(BUILD)/gen/$(1)/%.pb-c.c,\
               $(wildcard $(folder_$(1))/*.proto))
@@ -59,7 +59,7 @@ replay_bin := $(fuzzers:%=$(BUILD)/tests/replay_%)
 all: $(BUILD)/fermata                     ## build the program, build/fermata
 
 $(BUILD)/fermata: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard src/*.c)) $(call archives,tools) $(call archives,api) \
-                  $(call archives,ingest) $(call archives,replicate) $(call archives,export) $(call archives,uv) \
+                  $(call archives,ingest) $(call archives,replicate) $(call archives,export) $(call archives,sampler) $(call archives,recall) $(call archives,manifest) $(call archives,uv) \
                   $(call archives,linux) $(call archives,config)
 	@echo "  LD   $@"
 	$(Q)$(CC) $(link_flags) -o $@ $(filter %.o,$^) -Wl,--whole-archive $(filter %.a,$^) \
@@ -88,7 +88,7 @@ $(filter $(BUILD)/tests/unit/$(1)/%,$(unit_bin)): $(BUILD)/tests/%: $(BUILD)/obj
 	    -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 endef
 # Modules that are tested on a body of the platform, and oracles that only tests may link.
-on_a_body := platform telemetry net bucket tenants store replicate export query ingest api tools config
+on_a_body := platform telemetry net credentials bucket tenants store replicate export sampler recall manifest query ingest api tools config
 $(foreach m,$(on_a_body),$(eval extra_$(m) = $(call archives,uv) $(call archives,sim)))
 libs_test_snappy := -lsnappy
 $(foreach m,$(modules),$(eval $(call module_rules,$(m))))
@@ -184,6 +184,9 @@ interop:                                  ## foreign clients, readers and server
 conformance: $(BUILD)/fermata             ## write docs/conformance.md from what the daemon does
 	$(Q)CONFORMANCE_WRITE=1 FERMATA=$(BUILD)/fermata $(PYTHON) tests/system/run.py test_conformance
 
+faults: $(BUILD)/fermata                  ## write docs/faults.md from what the daemon does
+	$(Q)FAULTS_WRITE=1 FERMATA=$(BUILD)/fermata $(PYTHON) tests/system/run.py test_faults
+
 bench: $(BUILD)/fermata $(bench_bin)      ## the figures of the README, measured here
 	$(Q)tests/bench/run.sh $(BUILD)
 
@@ -215,7 +218,7 @@ clean:                                    ## remove build products
 help:                                     ## show this list
 	@sed -n 's/^\([a-z%-]*\):.*## /  \1\t/p' Makefile | expand -t 16
 
-.PHONY: all unit replay lint format sim property system packages programs test demo interop conformance bench install \
+.PHONY: all unit replay lint format sim property system packages programs test demo interop conformance faults bench install \
         clean help
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

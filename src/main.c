@@ -5,6 +5,7 @@
 
 #include "fermata/tools.h"
 #include "serve.h"
+#include "serve_recall.h"
 
 static const struct verb {
     const char *name;
@@ -15,10 +16,12 @@ static const struct verb {
     {"check", tool_check, "check the configuration"},
     {"config", tool_config, "print the configuration: --defaults, --effective"},
     {"status", tool_status, "ask a running daemon how it is"},
+    {"why", tool_why, "what became of a trace: why TRACE_ID"},
     {"query", tool_query, "query search|trace|tags|values|metrics"},
     {"emit", tool_emit, "send realistic traces and measure the answers"},
     {"block", tool_block, "block inspect|verify|dump DIR"},
     {"wal", tool_wal, "wal inspect DIR|FILE"},
+    {"recall", serve_recall_main, "ask all nodes of a bucket for traces that stayed there"},
 };
 
 static void print_help(FILE *out)

@@ -15,13 +15,19 @@
 
 #include "fermata/hash.h"
 #include "fermata/linux.h"
+#include "fermata/store_ledger.h"
 #include "fermata/tools.h"
 #include "fermata/units.h"
 #include "fermata/uv.h"
 #include "serve_bucket.h"
+#include "serve_credentials.h"
 #include "serve_detect.h"
 #include "serve_export.h"
+#include "serve_ledger.h"
 #include "serve_listen.h"
+#include "serve_recall.h"
+#include "serve_sample.h"
+#include "serve_uplink.h"
 #include "serve_upload.h"
 
 #define SERVE_SETTINGS_MAX   64
@@ -42,9 +48,13 @@ struct serve {
     struct platform *platform;
     struct store *store;
     struct replicator *replicator;
+    struct sampler *sampler;   /* NULL: nothing leaves, or all of it */
+    struct recall *recall;     /* NULL: off */
+    struct manifest *manifest; /* NULL: off */
     struct exports *exports;
     struct query_engine *query;
-    struct bucket_reader *bucket; /* that queries read; NULL: none */
+    struct credentials *credentials; /* of the bucket; NULL: nothing is signed */
+    struct bucket_reader *bucket;    /* that queries read; NULL: none */
     struct tenants *tenants;
     struct process *process; /* NULL: no processors */
     struct ingest *ingest;
@@ -150,16 +160,27 @@ static int serve_open_store(struct serve *serve, struct fm_why *why)
         .block = block_options_default,
         .block_age_ns = config->max_block_duration,
         .block_bytes = config->max_block_bytes,
-        .quota_bytes = config->storage_quota,
         .free_bytes_min = config->storage_min_free,
+        .free_inodes_min = config->storage_min_free_inodes,
         .retention_ns = config->retention_uploaded,
+        .retention_sampled_out_ns = config->retention_sampled_out,
+        .retention_unuploaded_ns = config->retention_unuploaded,
+        .quarantine_bytes = config->storage_quarantine_quota,
+        .quarantine_age_ns = config->storage_quarantine_max_age,
+        .merge_bytes_max = config->storage_merge_below,
+        .scrub_interval_ns = config->storage_scrub_interval,
+        .scrub_bytes_per_s = config->storage_scrub_rate,
+        .future_tolerance_ns = config->future_tolerance,
         .on_full = (enum store_on_full)config->storage_on_full,
     };
+    options.block_align_ns = config->block_align == CONFIG_ALIGN_HOUR ? 3600 * FM_NS_PER_S : 0;
     serve_node_id(config, options.node);
     options.block.codec = config->block_compression == 0 ? CODEC_ZSTD : CODEC_SNAPPY;
     options.block.codec_level = (int8_t)config->block_compression_level;
     options.block.memory_max = config->block_memory_limit;
-    int rc = pf_make_path(serve->platform, config->data_dir, why);
+    int rc = config_quota(config, &options.quota_bytes, &options.quota_percent);
+    if (rc == FM_OK)
+        rc = pf_make_path(serve->platform, config->data_dir, why);
     if (rc < 0)
         return rc;
     return store_open(&serve->store, serve->platform, &options, why);
@@ -170,21 +191,53 @@ static int serve_open_replicator(struct serve *serve, struct fm_why *why)
     struct bucket *bucket;
     if (!serve->config->upload_enabled)
         return FM_OK;
-    int rc = serve_bucket_make(&bucket, serve->platform, serve->config, why);
+    int rc = serve_bucket_make(&bucket, serve->platform, serve->config, serve->credentials, why);
     if (rc < 0)
         return rc;
-    const struct replicator_options options = {
+    struct replicator_options options = {
         .concurrency_max = (uint32_t)serve->config->upload_concurrency,
         .retry_cap_ns = serve->config->upload_retry_max_interval,
+        .backlog_percent = (uint32_t)serve->config->upload_backlog_share,
+        .backlog_age_ns = serve->config->upload_backlog_age,
+        .free_bytes_min = serve->config->storage_min_free,
     };
+    rc = serve_uplink_make(&options.uplink, serve->platform, serve->config, why);
+    if (rc < 0)
+        return rc;
     rc = replicator_new(&serve->replicator, serve->platform, serve->store, bucket, &options);
     if (rc < 0)
         return fm_fail(why, rc, "replicator: %s", fm_rc_text(rc));
-    const struct store_observer observer = {.on_sealed = replicator_on_sealed,
-                                            .on_dropped = replicator_on_dropped,
-                                            .self = serve->replicator};
-    store_set_observer(serve->store, &observer);
     return FM_OK;
+}
+
+/* Blocks go by way of the sampler, also while it has no policies: what was decided stands. */
+static int serve_open_sampler(struct serve *serve, struct fm_why *why)
+{
+    struct store_observer next = {0};
+    if (serve->replicator)
+        next = (struct store_observer){.on_sealed = replicator_on_sealed,
+                                       .on_dropped = replicator_on_dropped,
+                                       .self = serve->replicator};
+    if (!serve->replicator && !serve->config->sampling_tail_enabled)
+        return FM_OK;
+    return serve_sampler_open(&serve->sampler, serve->platform, serve->store, serve->config, &next,
+                              why);
+}
+
+static int serve_open_manifest(struct serve *serve, struct fm_why *why)
+{
+    uint8_t node[16];
+    serve_node_id(serve->config, node);
+    return serve_manifest_open(&serve->manifest, serve->platform, serve->store, serve->config,
+                               serve->credentials, node, why);
+}
+
+static int serve_open_recall(struct serve *serve, struct fm_why *why)
+{
+    uint8_t node[16];
+    serve_node_id(serve->config, node);
+    return serve_recall_open(&serve->recall, serve->platform, serve->store, serve->config,
+                             serve->credentials, node, why);
 }
 
 static void serve_put_metrics(void *self, struct fm_buf *out)
@@ -194,10 +247,16 @@ static void serve_put_metrics(void *self, struct fm_buf *out)
     tenants_put_metrics(serve->tenants, out);
     listeners_put_metrics(&serve->listeners, out);
     exports_put_metrics(serve->exports, out);
+    sampler_put_metrics(serve->sampler, out);
+    recall_put_metrics(serve->recall, out);
+    if (serve->manifest)
+        manifest_put_metrics(serve->manifest, out);
     metric_family(out, "fermata_spans_dropped_total", "counter",
                   "Acknowledged spans that went no further, by stage and reason.");
     ingest_put_dropped(serve->ingest, out);
     exports_put_dropped(serve->exports, out);
+    store_ledger_put_dropped(serve->store, out);
+    store_put_dropped(serve->store, out);
     metric_gauge(out, "fermata_memory_budget_bytes", "Limit of bodies held for clients.",
                  serve->budget.bytes_max);
     metric_gauge(out, "fermata_memory_used_bytes", "Bodies held for clients.",
@@ -281,6 +340,7 @@ static int serve_open_services(struct serve *serve)
         .budget = &serve->budget,
         .tenants = serve->tenants,
         .process = serve->process,
+        .head = config_sample_head(serve->config),
         .cors_allowed_origins = config->cors_allowed_origins,
         .zipkin_cors_allowed_origins = config->zipkin_cors_allowed_origins,
         .sampling_strategies_file = config->sampling_strategies_file,
@@ -298,6 +358,7 @@ static int serve_open_services(struct serve *serve)
         .tenants = serve->tenants,
         .endpoint = config->query_endpoint,
         .store = serve->store,
+        .data_dir = config->data_dir,
         .query = serve->query,
         .replicator = serve->replicator,
         .put_metrics = serve_put_metrics,
@@ -329,6 +390,8 @@ static void serve_on_store_closed(void *self)
 {
     struct serve *serve = self;
     serve->store = NULL;
+    if (serve->credentials)
+        credentials_stop(serve->credentials);
     pf_timer_stop(serve->platform, &serve->deadline_timer);
     uv_platform_stop(serve->platform);
 }
@@ -340,11 +403,11 @@ static void serve_on_replicator_closed(void *self)
     store_close(serve->store, serve_on_store_closed, serve);
 }
 
-static void serve_on_exports_closed(void *self)
+static void serve_on_sampler_closed(void *self)
 {
     struct serve *serve = self;
     const struct store_observer nobody = {0};
-    serve->exports = NULL;
+    serve->sampler = NULL;
     if (serve->store)
         store_set_observer(serve->store, &nobody);
     if (serve->replicator)
@@ -355,6 +418,36 @@ static void serve_on_exports_closed(void *self)
         serve_on_store_closed(serve);
 }
 
+static void serve_on_exports_closed(void *self)
+{
+    struct serve *serve = self;
+    serve->exports = NULL;
+    if (serve->sampler)
+        sampler_close(serve->sampler, serve_on_sampler_closed, serve);
+    else
+        serve_on_sampler_closed(serve);
+}
+
+static void serve_on_recall_closed(void *self)
+{
+    struct serve *serve = self;
+    serve->recall = NULL;
+    if (serve->exports)
+        exports_close(serve->exports, serve_on_exports_closed, serve);
+    else
+        serve_on_exports_closed(serve);
+}
+
+static void serve_on_manifest_closed(void *self)
+{
+    struct serve *serve = self;
+    serve->manifest = NULL;
+    if (serve->recall)
+        recall_close(serve->recall, serve_on_recall_closed, serve);
+    else
+        serve_on_recall_closed(serve);
+}
+
 /* Nobody can reach us any more. */
 static void serve_on_listeners_closed(void *self)
 {
@@ -363,10 +456,10 @@ static void serve_on_listeners_closed(void *self)
         ingest_stop(serve->ingest);
     if (serve->tenants)
         tenants_stop(serve->tenants);
-    if (serve->exports)
-        exports_close(serve->exports, serve_on_exports_closed, serve);
+    if (serve->manifest)
+        manifest_close(serve->manifest, serve_on_manifest_closed, serve);
     else
-        serve_on_exports_closed(serve);
+        serve_on_manifest_closed(serve);
 }
 
 static void serve_on_deadline(struct pf_timer *timer)
@@ -456,13 +549,24 @@ static int serve_start(struct serve *serve)
     int rc = serve_open_store(serve, &why);
     if (rc < 0)
         return serve_fail("store", rc, &why, rc == FM_EEXISTS ? EXIT_TEMPORARY : EXIT_IO);
-    rc = serve_open_replicator(serve, &why);
+    rc = serve_credentials_new(&serve->credentials, serve->platform, serve->config, &why);
+    if (rc == FM_OK)
+        rc = serve_open_replicator(serve, &why);
     if (rc < 0)
         return serve_fail("upload", rc, &why, EXIT_CONFIGURATION);
+    rc = serve_open_sampler(serve, &why);
+    if (rc < 0)
+        return serve_fail("sampling", rc, &why, EXIT_CONFIGURATION);
+    rc = serve_open_manifest(serve, &why);
+    if (rc < 0)
+        return serve_fail("manifests", rc, &why, EXIT_CONFIGURATION);
+    rc = serve_open_recall(serve, &why);
+    if (rc < 0)
+        return serve_fail("recall", rc, &why, EXIT_CONFIGURATION);
     rc = serve_exports_open(&serve->exports, serve->platform, serve->store, serve->config, &why);
     if (rc < 0)
         return serve_fail("export", rc, &why, EXIT_CONFIGURATION);
-    rc = serve_bucket_new(&serve->bucket, serve->platform, serve->config, &why);
+    rc = serve_bucket_new(&serve->bucket, serve->platform, serve->config, serve->credentials, &why);
     if (rc < 0)
         return serve_fail("query", rc, &why, EXIT_CONFIGURATION);
     rc = serve_process_new(&serve->process, serve->platform, serve->config, &why);
@@ -525,6 +629,7 @@ int serve_main(int argc, char **argv)
     (void)tenants_free(serve.tenants);
     (void)query_engine_free(serve.query);
     (void)bucket_reader_free(serve.bucket);
+    (void)credentials_free(serve.credentials);
     log_setup(LOG_LEVEL_INFO, false, NULL);
     (void)uv_platform_free(serve.platform);
     serve.config = config_free(serve.config);

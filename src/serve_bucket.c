@@ -20,13 +20,12 @@ static int serve_bucket_set_endpoint(struct s3_endpoint *endpoint, const struct 
 }
 
 int serve_bucket_new(struct bucket_reader **ret_reader, struct platform *platform,
-                     const struct config *config, struct fm_why *why)
+                     const struct config *config, struct credentials *credentials,
+                     struct fm_why *why)
 {
     char dir[512], cache[512];
     struct bucket_reader_options options = {
-        .access_key_file = config->s3_access_key_file,
-        .secret_key_file = config->s3_secret_key_file,
-        .session_token_file = config->s3_session_token_file,
+        .credentials = credentials,
         .tls_ca_file = config->s3_tls_ca_file,
         .connection_max = (uint32_t)FM_MAX(config->query_concurrency, config->worker_threads),
         .timeout_ns = FM_MIN(config->upload_request_timeout, BUCKET_TIMEOUT_MAX_NS),

@@ -5,9 +5,11 @@
 
 #include "fermata/bucket_read.h"
 #include "fermata/config.h"
+#include "fermata/credentials.h"
 
 /* *ret_reader is NULL if queries are about the node alone.  FM_ECONFIG, FM_ENOMEM, FM_EIO. */
 FM_MUST int serve_bucket_new(struct bucket_reader **ret_reader, struct platform *platform,
-                             const struct config *config, struct fm_why *why);
+                             const struct config *config, struct credentials *credentials,
+                             struct fm_why *why);
 
 #endif

@@ -60,6 +60,7 @@ static int export_open(struct exports *exports, struct platform *platform,
         .retry_max_ns = exporter->retry_max_interval,
         .retry_elapsed_ns = exporter->retry_max_elapsed_time,
         .from_oldest = exporter->start == 1,
+        .sampled_only = config->sampling_tail_enabled,
         .data_dir = config->data_dir,
     };
     int rc = export_open_upstreams(upstreams, &count, platform, exporter, why);

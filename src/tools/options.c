@@ -184,3 +184,23 @@ bool options_parse(const struct options *options, int argc, char **argv, const c
     }
     return true;
 }
+
+bool option_time(const char *text, uint64_t *ret_ns)
+{
+    struct fm_slice whole = fm_slice(text, strcspn(text, "."));
+    const char *fraction = text + whole.len;
+    uint64_t s, ns = 0;
+
+    if (fm_rfc3339_parse(fm_slice_text(text), ret_ns) == FM_OK)
+        return true;
+    if (fm_u64_parse(whole, &s) < 0 || s > UINT64_MAX / FM_NS_PER_S - 1)
+        return false;
+    uint64_t unit = FM_NS_PER_S / 10;
+    for (fraction += *fraction == '.'; *fraction; fraction++, unit /= 10) {
+        if (*fraction < '0' || *fraction > '9')
+            return false;
+        ns += (uint64_t)(*fraction - '0') * unit;
+    }
+    *ret_ns = s * FM_NS_PER_S + ns;
+    return true;
+}

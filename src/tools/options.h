@@ -44,4 +44,7 @@ bool options_parse(const struct options *options, int argc, char **argv, const c
 /* "fermata VERB: text" on stderr; returns exit. */
 int options_fail(const struct options *options, int exit, const char *format, ...) FM_PRINTF(3, 4);
 
+/* Unix seconds, perhaps with a fraction, or RFC 3339. */
+bool option_time(const char *text, uint64_t *ret_ns);
+
 #endif

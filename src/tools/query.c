@@ -245,27 +245,6 @@ static int query_trace(struct query_request *request)
 
 /* ---- the verb ---- */
 
-/* Unix seconds, perhaps with a fraction, or RFC 3339. */
-static bool query_parse_time(const char *text, uint64_t *ret_ns)
-{
-    struct fm_slice whole = fm_slice(text, strcspn(text, "."));
-    const char *fraction = text + whole.len;
-    uint64_t s, ns = 0;
-
-    if (fm_rfc3339_parse(fm_slice_text(text), ret_ns) == FM_OK)
-        return true;
-    if (fm_u64_parse(whole, &s) < 0 || s > UINT64_MAX / FM_NS_PER_S - 1)
-        return false;
-    uint64_t unit = FM_NS_PER_S / 10;
-    for (fraction += *fraction == '.'; *fraction; fraction++, unit /= 10) {
-        if (*fraction < '0' || *fraction > '9')
-            return false;
-        ns += (uint64_t)(*fraction - '0') * unit;
-    }
-    *ret_ns = s * FM_NS_PER_S + ns;
-    return true;
-}
-
 static int query_check(struct query_request *request)
 {
     const struct options *options = request->options;
@@ -280,9 +259,9 @@ static int query_check(struct query_request *request)
                             request->bucket);
     if (request->bucket && request->data_dir)
         return options_fail(options, EXIT_WRONG_USAGE, "--bucket or --data-dir, not both");
-    if (request->start_text && !query_parse_time(request->start_text, &request->start_ns))
+    if (request->start_text && !option_time(request->start_text, &request->start_ns))
         bad = request->start_text;
-    if (request->end_text && !query_parse_time(request->end_text, &request->end_ns))
+    if (request->end_text && !option_time(request->end_text, &request->end_ns))
         bad = request->end_text;
     if (bad)
         return options_fail(options, EXIT_WRONG_USAGE,

@@ -10,7 +10,7 @@
 #include "terminal.h"
 
 #define STATUS_URL        "http://127.0.0.1:3200"
-#define STATUS_FIELDS_MAX 256
+#define STATUS_FIELDS_MAX 512
 
 /* The answer, flat: "wal.bytes" and its value.  Arrays count their members: "receivers.0.name". */
 struct status_fields {
@@ -186,6 +186,102 @@ static void status_put_store(const struct status_fields *fields, const struct te
     status_put_problem(fields, "storage.problem", terminal, out);
 }
 
+static void status_put_duration(struct fm_buf *out, uint64_t seconds)
+{
+    uint64_t unit = seconds >= 86400 ? 3600 : seconds >= 3600 ? 60 : 1;
+    fm_duration_print(out, seconds / unit * unit * FM_NS_PER_S);
+}
+
+/* Those in which something waits, and those that are closed. */
+static void status_put_lanes(const struct status_fields *fields, struct fm_buf *out)
+{
+    char path[64];
+
+    for (unsigned i = 0; i < 8; i++) {
+        (void)snprintf(path, sizeof path, "upload.lanes.%u.name", i);
+        struct fm_slice name = status_text(fields, path);
+        (void)snprintf(path, sizeof path, "upload.lanes.%u.open", i);
+        bool is_open = status_is_true(fields, path);
+        (void)snprintf(path, sizeof path, "upload.lanes.%u.blocks", i);
+        uint64_t blocks = status_number(fields, path);
+        if (!name.len || (!blocks && is_open))
+            continue;
+        fm_buf_puts(out, "    ");
+        terminal_put_text(out, name, 9);
+        fm_buf_printf(out, " %" PRIu64 " blocks", blocks);
+        (void)snprintf(path, sizeof path, "upload.lanes.%u.bytes", i);
+        status_put_bytes(out, ", ", status_number(fields, path));
+        (void)snprintf(path, sizeof path, "upload.lanes.%u.lag_s", i);
+        if (blocks) {
+            fm_buf_puts(out, ", since ");
+            status_put_duration(out, status_number(fields, path));
+        }
+        fm_buf_puts(out, is_open ? "\n" : ", closed\n");
+    }
+}
+
+static void status_put_quota(const struct status_fields *fields, const char *used_path,
+                             const char *quota_path, const char *period, struct fm_buf *out)
+{
+    uint64_t quota = status_number(fields, quota_path);
+    if (!quota)
+        return;
+    status_put_bytes(out, ", ", status_number(fields, used_path));
+    status_put_bytes(out, " of ", quota);
+    fm_buf_printf(out, " used %s", period);
+}
+
+static void status_put_uplink(const struct status_fields *fields, struct fm_buf *out)
+{
+    uint64_t rate = status_number(fields, "upload.uplink.rate_bytes_per_s");
+    struct fm_slice window = status_text(fields, "upload.uplink.window");
+    struct fm_slice change = status_text(fields, "upload.uplink.next_change");
+
+    if (!rate && !change.len && !status_number(fields, "upload.uplink.daily_quota_bytes") &&
+        !status_number(fields, "upload.uplink.monthly_quota_bytes"))
+        return;
+    fm_buf_puts(out, "  uplink      ");
+    if (rate) {
+        fm_rate_print(out, rate);
+        fm_buf_puts(out, "/s");
+    } else {
+        fm_buf_puts(out, "no rate");
+    }
+    if (window.len) {
+        fm_buf_puts(out, " in window ");
+        terminal_put_text(out, window, 0);
+    }
+    status_put_quota(fields, "upload.uplink.daily_used_bytes", "upload.uplink.daily_quota_bytes",
+                     "today", out);
+    status_put_quota(fields, "upload.uplink.monthly_used_bytes",
+                     "upload.uplink.monthly_quota_bytes", "this month", out);
+    if (change.len) {
+        fm_buf_puts(out, ", windows change at ");
+        terminal_put_text(out, change, 0);
+    }
+    fm_buf_puts(out, "\n");
+}
+
+static void status_put_forecast(const struct status_fields *fields, struct fm_buf *out)
+{
+    const struct status_field *offline = status_find(fields, "upload.offline_budget_s");
+    uint64_t drain_s = status_number(fields, "upload.drain_s");
+
+    if (drain_s) {
+        fm_buf_puts(out, "  drained     in ");
+        status_put_duration(out, drain_s);
+        fm_buf_puts(out, " of sending");
+        status_put_bytes(out, " at ", status_number(fields, "upload.upload_bytes_per_s"));
+        fm_buf_puts(out, "/s\n");
+    }
+    if (offline && offline->kind == JSON_NUMBER) {
+        fm_buf_puts(out, "  offline     room for ");
+        status_put_duration(out, status_number(fields, "upload.offline_budget_s"));
+        status_put_bytes(out, " at ", status_number(fields, "upload.growth_bytes_per_s"));
+        fm_buf_puts(out, "/s of blocks\n");
+    }
+}
+
 static void status_put_upload(const struct status_fields *fields, const struct terminal *terminal,
                               struct fm_buf *out)
 {
@@ -202,6 +298,9 @@ static void status_put_upload(const struct status_fields *fields, const struct t
                   status_number(fields, "upload.pending_blocks"));
     status_put_bytes(out, " (", status_number(fields, "upload.pending_bytes"));
     fm_buf_printf(out, "), %" PRIu64 " failures\n", status_number(fields, "upload.failures"));
+    status_put_lanes(fields, out);
+    status_put_uplink(fields, out);
+    status_put_forecast(fields, out);
     status_put_problem(fields, "upload.problem", terminal, out);
 }
 
@@ -234,6 +333,46 @@ static void status_put_exporters(const struct status_fields *fields,
     }
 }
 
+/* Of the members of an object of numbers. */
+static uint64_t status_sum(const struct status_fields *fields, const char *parent)
+{
+    size_t len = strlen(parent);
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < fields->count; i++) {
+        const char *path = fields->rows[i].path;
+        if (strncmp(path, parent, len) == 0 && path[len] == '.')
+            sum += status_number(fields, path);
+    }
+    return sum;
+}
+
+static void status_put_ledger(const struct status_fields *fields, const struct terminal *terminal,
+                              struct fm_buf *out)
+{
+    const struct status_field *balanced = status_find(fields, "ledger.balanced");
+
+    if (!balanced)
+        return; /* a daemon of an older version */
+    fm_buf_printf(
+        out, "  ledger      %" PRIu64 " received = %" PRIu64 " stored + %" PRIu64 " rejected\n",
+        status_number(fields, "ledger.received"), status_number(fields, "ledger.stored"),
+        status_sum(fields, "ledger.rejected"));
+    fm_buf_printf(out,
+                  "              %" PRIu64 " stored = %" PRIu64 " uploaded + %" PRIu64
+                  " sampled out + %" PRIu64 " expired + %" PRIu64 " pending + %" PRIu64
+                  " dropped\n",
+                  status_number(fields, "ledger.stored"), status_number(fields, "ledger.uploaded"),
+                  status_number(fields, "ledger.sampled_out"),
+                  status_number(fields, "ledger.expired"), status_sum(fields, "ledger.pending"),
+                  status_sum(fields, "ledger.dropped"));
+    if (balanced->kind == JSON_TRUE)
+        return;
+    fm_buf_puts(out, "  ");
+    terminal_put(terminal, out, STYLE_RED, "problem");
+    fm_buf_puts(out, "    the ledger does not add up\n");
+}
+
 static bool status_is_healthy(const struct status_fields *fields)
 {
     return status_is_true(fields, "ready") && !status_is_true(fields, "storage.read_only");
@@ -257,6 +396,7 @@ static void status_print(const struct status_fields *fields, struct fm_buf *out)
     status_put_receivers(fields, out);
     fm_buf_printf(out, "  spans       %" PRIu64 " accepted, %" PRIu64 " refused\n",
                   status_number(fields, "spans.accepted"), status_number(fields, "spans.refused"));
+    status_put_ledger(fields, &terminal, out);
     status_put_store(fields, &terminal, out);
     status_put_upload(fields, &terminal, out);
     status_put_exporters(fields, &terminal, out);

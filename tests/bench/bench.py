@@ -185,6 +185,12 @@ def print_node():
           f"{'reached' if ready <= 50 else 'MISSED'}")
 
 
+def print_sampling():
+    """CPU to judge sealed blocks; beside the program, where its tests are built."""
+    print("\ntail sampling, per million spans (goal: judged 0.2 s)", flush=True)
+    subprocess.run([FERMATA.parent / "tests" / "bench" / "bench_sample", str(SPANS)], check=True)
+
+
 def main(parts):
     if not parts or "node" in parts:
         print_node()
@@ -192,6 +198,8 @@ def main(parts):
         queries.print_queries()
     if not parts or "mixed" in parts:
         mixed.print_mixed()
+    if not parts or "sampling" in parts:
+        print_sampling()
     if parts and not {"protocols", "fairness"} & set(parts):
         return
     with tempfile.TemporaryDirectory(prefix="fermata-corpus-", dir=os.environ.get("BENCH_DIR")) as directory:

@@ -10,6 +10,7 @@ build=$(realpath "${1:-build}")
 shift || :
 work=$PWD/build/interop
 versitygw=github.com/versity/versitygw/cmd/versitygw@v1.8.0
+fake_gcs=github.com/fsouza/fake-gcs-server@v1.56.1
 h2spec=github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
 mkdir -p "$work"
 
@@ -47,8 +48,8 @@ if command -v mvn >/dev/null && [ "$(cat "$work/installed-lens" 2>/dev/null)" !=
         tail -n 3 "$work/mvn.log"
     fi
 fi
-# Go keeps its caches where it always does; only the two programs land here.
-for module in "$versitygw" "$h2spec"; do
+# Go keeps its caches where it always does; only the three programs land here.
+for module in "$versitygw" "$fake_gcs" "$h2spec"; do
     stamp=$work/installed-$(basename "${module%@*}")
     [ "$(cat "$stamp" 2>/dev/null)" = "$module" ] && continue
     echo "  GO   $module"
@@ -57,8 +58,10 @@ for module in "$versitygw" "$h2spec"; do
     echo "$module" >"$stamp"
 done
 
-(cd $here/otel_go && GOFLAGS=-modcacherw go build -o "$work/bin/otel_go" .) >"$work/go.log" 2>&1 ||
-    { cat "$work/go.log"; exit 1; }
+for program in otel_go collector; do
+    (cd $here/$program && GOFLAGS=-modcacherw go build -o "$work/bin/$program" .) >"$work/go.log" 2>&1 ||
+        { cat "$work/go.log"; exit 1; }
+done
 
 export INTEROP=$work NODE_PATH=$work/node_modules FERMATA=$build/fermata
 export PARQUET_SAMPLE=$build/tests/interop/parquet_sample

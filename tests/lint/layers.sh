@@ -43,7 +43,7 @@ home() {
 }
 home 'uv\.h' platform/uv src/daemon/net
 home 'nghttp2/' src/lib/http
-home 'mbedtls/' src/daemon/net/tls src/lib/s3/digest.c
+home 'mbedtls/' src/daemon/net/tls src/lib/s3/digest.c src/lib/cloud/signer.c
 home 'crypt\.h' src/daemon/net/password.c
 home 'zlib\.h' src/lib/codec
 home 'zstd\.h' src/lib/codec

@@ -10,8 +10,10 @@
  *   REP-2  nothing on the bucket is replaced by different content once its meta.json is there;
  *   REP-3  no position of a tenant's log is in two blocks of the bucket, and no span is there
  * twice; REP-4  a block that was announced and is not on the bucket is still on the disk; REP-5
- * when the faults end, the backlog reaches 0 and every acknowledged span is on the bucket. One seed
- * is one run, bit for bit; a failure prints it.
+ * when the faults end, the backlog reaches 0 and every acknowledged span is on the bucket; REP-6 no
+ * more goes over the wire than the burst and what the rate allows; REP-7  of a day, no more than
+ * the quota, however often the power goes (the disk being well). One seed is one run, bit for bit;
+ * a failure prints it.
  */
 #include "../support/sim_bucket.h"
 #include "../support/test.h"
@@ -26,6 +28,7 @@
 #define SPANS_MAX  2000u
 #define BLOCKS_MAX 300u
 #define DATA_DIR   "/var/lib/fermata"
+#define WIRE_SLACK FM_KIB(8) /* what is only known when it has gone */
 
 static uint64_t current_seed;
 
@@ -62,6 +65,11 @@ struct world {
     uint32_t block_count;
     struct fm_link requests;
     bool store_closed, replicator_closed;
+    uint64_t daily_quota;    /* 0: none */
+    bool quota_is_kept;      /* no disk fault could have hit its file */
+    uint64_t day, day_bytes; /* over the wire in that day */
+    uint64_t rate, burst;    /* of this life; rate 0: none */
+    uint64_t life_begin_ns, life_bytes;
 };
 
 struct request { /* one append under way */
@@ -240,6 +248,25 @@ static void world_on_commit(void *self, const struct sim_bucket_object *object)
           "%s was replaced under a visible meta.json", object->key); /* REP-2 */
 }
 
+/* REP-6, REP-7 */
+static void world_on_wire(void *self, const char *key, uint64_t bytes)
+{
+    struct world *world = self;
+    struct platform *platform = sim_platform(world->sim);
+    uint64_t day = pf_wall_ns(platform) / (86400 * FM_NS_PER_S);
+    uint64_t life_s = (pf_now_ns(platform) - world->life_begin_ns) / FM_NS_PER_S + 1;
+    if (day != world->day)
+        world->day_bytes = 0;
+    world->day = day;
+    world->day_bytes += bytes;
+    world->life_bytes += bytes;
+    CHECK(!world->daily_quota || !world->quota_is_kept || world->day_bytes <= world->daily_quota,
+          "%s: %llu bytes in a day", key, (unsigned long long)world->day_bytes);
+    CHECK(!world->rate || world->life_bytes <= world->burst + world->rate * life_s + WIRE_SLACK,
+          "%s: %llu bytes in %llu s", key, (unsigned long long)world->life_bytes,
+          (unsigned long long)life_s);
+}
+
 /* ---- blocks ---- */
 
 static void world_on_sealed(void *self, struct store_block *block)
@@ -282,10 +309,22 @@ static bool world_open(struct world *world)
         world->store = NULL;
         return false;
     }
-    const struct replicator_options options = {
+    world->rate = world_chance(world, 2) ? 0 : 2000 + world_chance(world, 50000);
+    world->burst = FM_KIB(8) + world_chance(world, FM_KIB(64));
+    world->life_begin_ns = pf_now_ns(platform);
+    world->life_bytes = 0;
+    const struct uplink_options uplink = {.rate = world->rate,
+                                          .burst = world->burst,
+                                          .daily_quota = world->daily_quota,
+                                          .timezone = "UTC",
+                                          .state_file = DATA_DIR "/upload-quota"};
+    struct replicator_options options = {
         .concurrency_max = 1 + (uint32_t)world_chance(world, 3),
         .retry_cap_ns = 300 * FM_NS_PER_S,
+        .backlog_percent = 1 + (uint32_t)world_chance(world, 99),
+        .backlog_age_ns = world_chance(world, 100) * FM_NS_PER_S,
     };
+    assert_ok(uplink_new(&options.uplink, platform, &uplink, &why));
     assert_ok(replicator_new(&world->replicator, platform, world->store,
                              sim_bucket_attach(world->bucket, platform), &options));
     const struct store_observer observer = {.on_sealed = world_on_sealed, .self = world};
@@ -392,6 +431,7 @@ static void world_one_action(struct world *world)
 static void world_life(struct world *world)
 {
     bool has_disk_faults = world_chance(world, 3) == 0;
+    world->quota_is_kept &= !has_disk_faults;
     world_disk_faults(world, false);
     CHECK(world_open(world), "the store does not open on a healthy disk");
     check_nothing_lost(world);
@@ -448,6 +488,7 @@ static void world_drain(struct world *world)
 
 static void world_finish(struct world *world)
 {
+    world->daily_quota = 0; /* all of it has to go today */
     world_disk_faults(world, false);
     world_bucket_faults(world, false);
     CHECK(world_open(world), "the store does not open on a healthy disk");
@@ -488,6 +529,10 @@ static void run_seed(uint64_t seed, struct totals *totals)
         .block_bytes = FM_KIB(16),
         .retention_ns = world_chance(world, 2) ? 5 * FM_NS_PER_S : 3600 * FM_NS_PER_S,
     };
+    world->quota_is_kept = true;
+    /* Large enough for a block, small enough to be used up. */
+    world->daily_quota = world_chance(world, 2) ? FM_KIB(256) + world_chance(world, FM_MIB(1)) : 0;
+    sim_bucket_set_wire(world->bucket, 10000 + world_chance(world, 1000000), world_on_wire, world);
     world->options.block.codec = CODEC_SNAPPY; /* a zstd decoder costs more than the rest */
     for (uint64_t lives = 1 + world_chance(world, 5); lives; lives--)
         world_life(world);

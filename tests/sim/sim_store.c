@@ -10,16 +10,22 @@
  *   SIM-4  no two blocks of a tenant cover the same position of the log;
  *   SIM-5  a block that was announced is there again, under the same name, and whether it was
  *          uploaded is remembered;
- *   SIM-6  no span is in two blocks.
+ *   SIM-6  no span is in two blocks;
+ *   SIM-7  the ledger adds up, always; and it knows of every span that is here or that left, and of
+ *          no other;
+ *   SIM-8  whatever happens to the wall clock, no block goes before its time; a block that rots is
+ *          found, and is not shown any more; quarantine keeps to its quota.
  * One seed is one run, bit for bit; a failure prints it.  --sweep cuts the power before every
  * single disk operation of one small run instead.
  */
 #include "../support/test.h"
+#include "spans.h"
 
 #include "fermata/model.h"
 #include "fermata/pb.h"
 #include "fermata/sim.h"
 #include "fermata/store.h"
+#include "fermata/store_ledger.h"
 #include "fermata/units.h"
 
 #define TENANTS    3u
@@ -27,6 +33,7 @@
 #define SPANS_MAX  6000u
 #define BLOCKS_MAX 600u
 #define DATA_DIR   "/var/lib/fermata"
+#define SLACK_NS   (5 * FM_NS_PER_S) /* between a block's time and its announcement */
 
 static uint64_t current_seed;
 static uint64_t current_step;
@@ -58,6 +65,8 @@ struct block_note { /* a block that was announced */
     bool expirable;
     bool uploaded; /* the store said that it will remember */
     bool seen;     /* since the last start */
+    bool is_rotten;
+    uint64_t boot_ns; /* when it was announced; 0: it may be older */
 };
 
 struct request { /* one append under way */
@@ -79,7 +88,12 @@ struct world {
     uint32_t block_count;
     struct fm_link requests;
     uint64_t acked, refused, flushes, crashes, opened;
+    uint64_t rejected; /* spans that the store was only told of */
     bool is_closed, flush_runs;
+    bool is_watched; /* somebody uploads */
+    bool is_opening;
+    uint64_t suspended_ns; /* at the last time; monotonic */
+    uint64_t merged, rotten;
     int flush_rc;
     struct store_block *uploading;
     bool upload_runs;
@@ -93,42 +107,6 @@ static uint64_t world_chance(struct world *world, uint64_t below)
 }
 
 /* ---- spans ---- */
-
-static struct trace_id trace_of(uint32_t tenant, uint32_t trace)
-{
-    struct trace_id id;
-    uint64_t state = tenant * 1000 + trace;
-    fm_store_be64(id.bytes, fm_random_next(&state));
-    fm_store_be64(id.bytes + 8, fm_random_next(&state));
-    return id;
-}
-
-static void put_span(struct fm_buf *buf, const struct trace_id *id, uint32_t number)
-{
-    uint8_t span_id[8];
-    char name[32];
-    size_t mark = pb_begin(buf, 2);
-    fm_store_be64(span_id, number + 1);
-    (void)snprintf(name, sizeof name, "operation-%u", number % 7);
-    pb_put_bytes(buf, 1, fm_slice(id->bytes, 16));
-    pb_put_bytes(buf, 2, fm_slice(span_id, 8));
-    pb_put_text(buf, 5, name);
-    pb_put_u64(buf, 6, 2);
-    pb_put_fixed64(buf, 7, UINT64_C(1763690000000000000) + number * FM_NS_PER_MS);
-    pb_put_fixed64(buf, 8, UINT64_C(1763690000000000000) + (number + 1) * FM_NS_PER_MS);
-    pb_end(buf, mark);
-}
-
-static void put_text_attribute(struct fm_buf *buf, uint32_t number, const char *key,
-                               struct fm_slice value)
-{
-    size_t mark = pb_begin(buf, number);
-    pb_put_text(buf, 1, key);
-    size_t inner = pb_begin(buf, 2);
-    pb_put_bytes(buf, 1, value);
-    pb_end(buf, inner);
-    pb_end(buf, mark);
-}
 
 /* One ResourceSpans with some spans of one tenant, and an attribute that makes it larger. */
 static void request_fill(struct world *world, struct request *request, uint32_t tenant)
@@ -208,6 +186,13 @@ static void world_append(struct world *world)
 
 /* ---- blocks ---- */
 
+static uint64_t world_block_time(const struct world *world)
+{
+    struct platform *platform = sim_platform(world->sim);
+    bool is_known = !world->is_opening && pf_now_ns(platform) - world->suspended_ns > SLACK_NS;
+    return is_known ? pf_boot_ns(platform) : 0;
+}
+
 static void world_on_sealed(void *self, struct store_block *block)
 {
     struct world *world = self;
@@ -229,7 +214,12 @@ static void world_on_sealed(void *self, struct store_block *block)
     CHECK(world->block_count < BLOCKS_MAX, "too many blocks");
     struct block_note *note = &world->blocks[world->block_count++];
     *note = (struct block_note){
-        .first_lsn = block->first_lsn, .last_lsn = block->last_lsn, .tenant = tenant, .seen = true};
+        .first_lsn = block->first_lsn,
+        .last_lsn = block->last_lsn,
+        .tenant = tenant,
+        .seen = true,
+        .boot_ns = world_block_time(world),
+    };
     memcpy(note->path, block->path, sizeof note->path);
     if (!world->uploading && world_chance(world, 4) == 0) {
         store_block_ref(block);
@@ -278,6 +268,7 @@ static void check_block(struct world *world, const char *folder, block_visit *vi
     read_whole(world, folder, "meta.json", &text);
     int rc = block_meta_parse(fm_buf_slice(&text), &meta, &why);
     CHECK(rc == FM_OK && meta.bloom_shard_count <= 8, "%s: %s", folder, why.text);
+    world->merged += meta.compaction_level > 0;
     for (uint32_t i = 0; i < meta.bloom_shard_count; i++) {
         char name[32];
         (void)snprintf(name, sizeof name, "bloom-%u", i);
@@ -343,7 +334,13 @@ static struct store_options world_options(struct world *world)
         .block_age_ns = (1 + world_chance(world, 60)) * FM_NS_PER_S,
         .block_bytes = FM_KIB(8) << world_chance(world, 5),
         .retention_ns = world_chance(world, 2) ? 5 * FM_NS_PER_S : 3600 * FM_NS_PER_S,
+        .quarantine_bytes = FM_KIB(64),
+        .quarantine_age_ns = 600 * FM_NS_PER_S,
+        .merge_bytes_max = world_chance(world, 2) ? FM_KIB(16) << world_chance(world, 6) : 0,
+        .scrub_interval_ns = world_chance(world, 2) ? 15 * FM_NS_PER_S : 0,
+        .scrub_bytes_per_s = FM_MIB(2),
     };
+    world->is_watched = world_chance(world, 3) != 0;
     if (world_chance(world, 8)) /* a decoder of zstd costs more than the rest of the world */
         options.block.codec = CODEC_SNAPPY;
     return options;
@@ -382,7 +379,10 @@ static bool world_open(struct world *world)
     }
     world->opened++;
     struct store_observer observer = {.on_sealed = world_on_sealed, .self = world};
-    store_set_observer(world->store, &observer);
+    world->is_opening = true;
+    if (world->is_watched)
+        store_set_observer(world->store, &observer);
+    world->is_opening = false;
     return true;
 }
 
@@ -441,8 +441,9 @@ static void world_close(struct world *world)
 
 /* ---- what must hold ---- */
 
-static void check_trace(struct world *world, struct store_snapshot *snapshot, uint32_t tenant,
-                        uint32_t number, bool faults)
+/* ret: spans that were found, and those that may have left. */
+static uint64_t check_trace(struct world *world, struct store_snapshot *snapshot, uint32_t tenant,
+                            uint32_t number, bool faults)
 {
     struct trace_id id = trace_of(tenant, number);
     struct store_read_stats stats = {0};
@@ -464,24 +465,57 @@ static void check_trace(struct world *world, struct store_snapshot *snapshot, ui
     }
     trace_free(trace);
     if (faults && stats.blocks_failed)
-        return;
+        return 0;
     CHECK(stats.blocks_failed == 0, "a block failed: %s", why.text);
+    uint64_t count = 0;
     for (uint32_t i = 0; i < world->span_count; i++) {
         const struct span_note *note = &world->spans[i];
-        if (note->tenant == tenant && note->trace == number && note->state == SPAN_ACKED)
-            CHECK(found[i], "acknowledged span %u of tenant %u is gone", i, tenant);
+        if (note->tenant != tenant || note->trace != number)
+            continue;
+        CHECK(note->state != SPAN_ACKED || found[i], "acknowledged span %u of tenant %u is gone", i,
+              tenant);
+        count += found[i] || note->state == SPAN_EXPIRABLE;
     }
+    return count;
+}
+
+/* SIM-7. */
+static void check_balance(const struct world *world)
+{
+    struct fm_why why = {""};
+    CHECK(store_ledger_check(world->store, &why), "%s", why.text);
+}
+
+static uint64_t ledger_tenant_stored(const struct ledger *ledger, const char *tenant)
+{
+    uint64_t stored = 0;
+    for (size_t i = 0; i < ledger->count; i++) {
+        for (size_t k = 0;
+             strcmp(ledger->tenants[i]->name, tenant) == 0 && k < ledger->tenants[i]->count; k++)
+            stored += ledger_stored(&ledger->tenants[i]->rows[k]);
+    }
+    return stored;
 }
 
 static void check_all_traces(struct world *world)
 {
+    struct ledger ledger;
+    assert_ok(store_ledger_read(world->store, &ledger));
     for (uint32_t tenant = 0; tenant < TENANTS; tenant++) {
         struct store_snapshot *snapshot;
+        uint64_t spans = 0;
         assert_ok(store_snapshot_new(world->store, fm_slice_text(tenant_names[tenant]), &snapshot));
         for (uint32_t trace = 0; trace < TRACES; trace++)
-            check_trace(world, snapshot, tenant, trace, false);
+            spans += check_trace(world, snapshot, tenant, trace, false);
         store_snapshot_free(snapshot);
+        uint64_t stored = ledger_tenant_stored(&ledger, tenant_names[tenant]);
+        CHECK(stored == spans, "tenant %u: the ledger knows of %llu spans, here or gone are %llu",
+              tenant, (unsigned long long)stored, (unsigned long long)spans);
     }
+    struct ledger_row total;
+    ledger_total(&ledger, &total);
+    CHECK(ledger_rejected(&total) <= world->rejected, "more spans are refused than were");
+    ledger_fini(&ledger);
 }
 
 /* SIM-6. */
@@ -507,6 +541,7 @@ struct folder_check {
     const char *parent;
     bool has_meta, has_local;
     uint32_t blocks;
+    uint64_t bytes;
 };
 
 static int folder_on_file(void *self, const char *name, bool is_directory)
@@ -538,6 +573,7 @@ static int folder_on_block(void *self, const char *name, bool is_directory)
 static void check_blocks(struct world *world)
 {
     struct platform *platform = sim_platform(world->sim);
+    uint64_t now_ns = pf_boot_ns(platform);
     memset(world->in_block, 0, world->span_count);
     for (uint32_t tenant = 0; tenant < TENANTS; tenant++) {
         char path[256];
@@ -549,10 +585,14 @@ static void check_blocks(struct world *world)
     for (uint32_t i = 0; i < world->block_count; i++) {
         const struct block_note *note = &world->blocks[i];
         CHECK(note->seen || note->expirable, "%s is gone", note->path);
+        CHECK(note->seen || note->is_rotten || world->options.merge_bytes_max ||
+                  now_ns - note->boot_ns + SLACK_NS >= world->options.retention_ns,
+              "%s has gone too early", note->path);
         for (uint32_t k = 0; k < i; k++) {
             const struct block_note *other = &world->blocks[k];
-            CHECK(other->tenant != note->tenant || other->last_lsn < note->first_lsn ||
-                      other->first_lsn > note->last_lsn,
+            bool may_be_one = world->options.merge_bytes_max && !(other->seen && note->seen);
+            CHECK(may_be_one || other->tenant != note->tenant ||
+                      other->last_lsn < note->first_lsn || other->first_lsn > note->last_lsn,
                   "%s [%llu, %llu] and %s [%llu, %llu] overlap", note->path,
                   (unsigned long long)note->first_lsn, (unsigned long long)note->last_lsn,
                   other->path, (unsigned long long)other->first_lsn,
@@ -561,14 +601,57 @@ static void check_blocks(struct world *world)
     }
 }
 
+/* 0: it is not there. */
+static uint64_t world_file_size(struct world *world, const char *path)
+{
+    struct platform *platform = sim_platform(world->sim);
+    struct pf_file *file;
+    uint64_t size = 0;
+    if (pf_open(platform, path, PF_READ, &file, NULL) < 0)
+        return 0;
+    assert_ok(platform->ops->size(file, &size));
+    pf_close(platform, file);
+    return size;
+}
+
+static int quarantine_on_name(void *self, const char *name, bool is_directory)
+{
+    struct folder_check *check = self;
+    struct folder_check below = {.world = check->world};
+    struct platform *platform = sim_platform(check->world->sim);
+    char path[600];
+    (void)snprintf(path, sizeof path, "%s/%s", check->parent, name);
+    below.parent = path;
+    if (is_directory)
+        assert_ok(platform->ops->list(platform, path, quarantine_on_name, &below, NULL));
+    else
+        below.bytes = world_file_size(check->world, path);
+    check->bytes += below.bytes;
+    return FM_OK;
+}
+
+static void check_quarantine(struct world *world)
+{
+    struct platform *platform = sim_platform(world->sim);
+    struct folder_check check = {.world = world, .parent = DATA_DIR "/quarantine"};
+    int rc = platform->ops->list(platform, check.parent, quarantine_on_name, &check, NULL);
+    CHECK(rc == FM_OK || rc == FM_ENOTFOUND, "quarantine cannot be listed");
+    CHECK(check.bytes <= world->options.quarantine_bytes, "%llu bytes in quarantine",
+          (unsigned long long)check.bytes);
+}
+
 /* A healthy machine again: open, look at everything. */
 static void world_verify(struct world *world)
 {
     world_faults(world, false);
     sim_disk_capacity(world->sim, 0);
     CHECK(world_open(world), "the store does not open on a healthy disk");
+    if (world->rotten) /* time for two rounds */
+        sim_run(world->sim, 60 * FM_NS_PER_S);
     check_all_traces(world);
     check_blocks(world);
+    if (world->rotten)
+        check_quarantine(world);
 }
 
 /* ---- the workload ---- */
@@ -597,17 +680,81 @@ static void world_read_something(struct world *world)
     store_snapshot_free(snapshot);
 }
 
+/* A bit of a page that nobody has read yet. */
+static void world_rot(struct world *world)
+{
+    struct block_note *note =
+        world->block_count ? &world->blocks[world_chance(world, world->block_count)] : NULL;
+    char path[600];
+    if (!note || !note->seen || note->is_rotten || !world->options.scrub_interval_ns ||
+        world->options.merge_bytes_max || world->uploading)
+        return;
+    (void)snprintf(path, sizeof path, "%s/data.parquet", note->path);
+    uint64_t size = world_file_size(world, path);
+    if (!size)
+        return; /* it has expired */
+    check_block(world, note->path, mark_expirable);
+    note->is_rotten = note->expirable = true;
+    world->rotten++;
+    sim_disk_flip_bit(world->sim, path, (8 + world_chance(world, size / 2)) * 8);
+}
+
+static void world_disturb(struct world *world)
+{
+    const uint64_t ten_years_ns = 3650 * 86400 * FM_NS_PER_S;
+    uint64_t wall_ns = pf_wall_ns(sim_platform(world->sim));
+    const uint64_t walls[] = {wall_ns + ten_years_ns,
+                              wall_ns > ten_years_ns ? wall_ns - ten_years_ns : wall_ns,
+                              world_chance(world, 100) * FM_NS_PER_S}; /* no battery */
+    uint64_t choice = world_chance(world, 6);
+    switch (choice) {
+    case 0:
+    case 1:
+    case 2:
+        sim_wall_set(world->sim, walls[choice]);
+        break;
+    case 3:
+        sim_suspend(world->sim, world_chance(world, 3600) * FM_NS_PER_S);
+        world->suspended_ns = pf_now_ns(sim_platform(world->sim));
+        break;
+    case 4:
+        world_rot(world);
+        break;
+    default:
+        sim_run(world->sim, (20 + world_chance(world, 600)) * FM_NS_PER_S);
+    }
+}
+
+/* Enough of them, and the ledger's file is written anew. */
+static void world_reject(struct world *world)
+{
+    for (uint64_t n = world_chance(world, 150); n; n--) {
+        char tenant[64];
+        (void)snprintf(tenant, sizeof tenant, "refused-with-a-long-name-%llu",
+                       (unsigned long long)n);
+        store_ledger_reject(world->store, fm_slice_text(tenant), LEDGER_RATE_LIMITED, 1);
+        world->rejected++;
+    }
+}
+
 static void world_one_action(struct world *world)
 {
+    if (world_chance(world, 12) == 0)
+        world_reject(world);
     uint64_t choice = world_chance(world, 100);
     current_step++;
+    if (world_chance(world, 20) == 0) {
+        world_disturb(world);
+        return;
+    }
     if (choice < 60) {
         for (uint64_t n = 1 + world_chance(world, 6); n; n--)
             world_append(world);
     } else if (choice < 85) {
         sim_run(world->sim, world_chance(world, 20) * FM_NS_PER_MS);
     } else if (choice < 89) {
-        sim_run(world->sim, (2 + world_chance(world, 15)) * FM_NS_PER_S);
+        uint64_t factor = world->options.merge_bytes_max ? 20 : 1; /* they wait for each other */
+        sim_run(world->sim, (2 + world_chance(world, 15)) * factor * FM_NS_PER_S);
         if (!sim_crashed(world->sim))
             world_note_durable(world);
     } else if (choice < 92 && !world->flush_runs) {
@@ -635,8 +782,10 @@ static void world_life(struct world *world)
     if (world_chance(world, 2))
         sim_crash_at(world->sim, 1 + world_chance(world, 400));
     uint64_t actions = 10 + world_chance(world, 60);
-    for (uint64_t i = 0; i < actions && !sim_crashed(world->sim); i++)
+    for (uint64_t i = 0; i < actions && !sim_crashed(world->sim); i++) {
         world_one_action(world);
+        check_balance(world);
+    }
     if (!sim_crashed(world->sim) && world_chance(world, 3) == 0)
         world_close(world);
     else
@@ -662,11 +811,14 @@ static void world_free(struct world *world)
 }
 
 struct totals {
+    uint64_t merged, rotten;
     uint64_t acked, refused, blocks, crashes, opened, flushes, operations;
 };
 
 static void totals_add(struct totals *totals, const struct world *world)
 {
+    totals->merged += world->merged;
+    totals->rotten += world->rotten;
     totals->acked += world->acked;
     totals->refused += world->refused;
     totals->blocks += world->block_count;
@@ -719,30 +871,61 @@ static void sweep_scenario(struct world *world)
         world_crash(world, false);
 }
 
-static struct world *sweep_world(uint64_t seed)
+/* Blocks that are merged and read again. */
+static void sweep_upkeep(struct world *world)
+{
+    for (unsigned i = 0; i < 24 && !sim_crashed(world->sim); i++) {
+        world_append(world);
+        sim_run(world->sim, 30 * FM_NS_PER_MS);
+        if (i % 3 == 2 && !sim_crashed(world->sim)) {
+            world->flush_runs = true;
+            store_flush(world->store, world_on_flushed, world);
+            sim_run(world->sim, FM_NS_PER_S);
+        }
+    }
+    for (unsigned i = 0; i < 6 && !sim_crashed(world->sim); i++)
+        sim_run(world->sim, 20 * FM_NS_PER_S);
+    if (!sim_crashed(world->sim))
+        world_close(world);
+    else
+        world_crash(world, false);
+}
+
+static void sweep_run(struct world *world)
+{
+    if (world->options.merge_bytes_max)
+        sweep_upkeep(world);
+    else
+        sweep_scenario(world);
+}
+
+static struct world *sweep_world(uint64_t seed, bool with_upkeep)
 {
     struct world *world = world_new(seed);
+    world->is_watched = !with_upkeep;
+    world->options.merge_bytes_max = with_upkeep ? FM_MIB(1) : 0;
+    world->options.scrub_interval_ns = with_upkeep ? 15 * FM_NS_PER_S : 0;
     world->options.segment_bytes = FM_KIB(8);
     world->options.block_age_ns = 15 * FM_NS_PER_S;
-    world->options.retention_ns = 5 * FM_NS_PER_S;
+    world->options.retention_ns = (with_upkeep ? 80 : 5) * FM_NS_PER_S;
     world->options.sync = STORE_SYNC_GROUP;
     return world;
 }
 
-static void run_sweep(uint64_t seed, struct totals *totals)
+static void run_sweep(uint64_t seed, bool with_upkeep, struct totals *totals)
 {
-    struct world *world = sweep_world(seed);
+    struct world *world = sweep_world(seed, with_upkeep);
     CHECK(world_open(world), "open");
-    sweep_scenario(world);
+    sweep_run(world);
     uint64_t operations = sim_operation_count(world->sim);
     world_free(world);
     printf("sim_store: sweep over %llu operations\n", (unsigned long long)operations);
     for (uint64_t nth = 1; nth <= operations; nth++) {
-        world = sweep_world(seed);
+        world = sweep_world(seed, with_upkeep);
         current_step = nth;
         sim_crash_at(world->sim, nth);
         if (world_open(world))
-            sweep_scenario(world);
+            sweep_run(world);
         else
             world_crash(world, false);
         /* And again while it recovers, a little further each time. */
@@ -774,14 +957,17 @@ int main(int argc, char **argv)
     }
     log_setup(getenv("SIM_LOG") ? LOG_LEVEL_DEBUG : (enum log_level)0, false, NULL);
     if (sweep)
-        run_sweep(first, &totals);
+        for (unsigned i = 0; i < 2; i++)
+            run_sweep(first, i, &totals);
     for (uint64_t seed = first; !sweep && seed < first + count; seed++)
         run_seed(seed, &totals);
     printf("sim_store: %s: %llu appends stored, %llu refused, %llu blocks, %llu flushes, "
-           "%llu starts, %llu crashes, %llu disk operations\n",
+           "%llu starts, %llu crashes, %llu disk operations, merged blocks seen %llu times, "
+           "%llu rotten\n",
            sweep ? "sweep done" : "all seeds hold", (unsigned long long)totals.acked,
            (unsigned long long)totals.refused, (unsigned long long)totals.blocks,
            (unsigned long long)totals.flushes, (unsigned long long)totals.opened,
-           (unsigned long long)totals.crashes, (unsigned long long)totals.operations);
+           (unsigned long long)totals.crashes, (unsigned long long)totals.operations,
+           (unsigned long long)totals.merged, (unsigned long long)totals.rotten);
     return 0;
 }

@@ -5,10 +5,13 @@
 #include <stdlib.h>
 
 #include "fermata/hash.h"
+#include "fermata/net.h"
 #include "fermata/units.h"
 
 #define FLIGHTS_MAX      64
 #define OBJECT_BYTES_MAX FM_MIB(64)
+#define WIRE_PIECE_BYTES FM_KIB(16)
+#define WIRE_EXTRA_PART  50u /* of each piece: records and heads */
 
 /* A request under way, or a commit that comes after its answer was lost. */
 struct flight {
@@ -20,6 +23,8 @@ struct flight {
     bool commits;
     char key[512];
     struct fm_buf content;
+    uint64_t sent;     /* of the content, over the wire */
+    uint64_t delay_ns; /* from then to the answer */
 };
 struct sim_bucket {
     struct bucket bucket;
@@ -34,6 +39,9 @@ struct sim_bucket {
     struct sim_bucket_object *objects[SIM_BUCKET_OBJECTS_MAX];
     size_t object_count;
     uint64_t requests;
+    uint64_t wire_bytes_per_s; /* 0: bodies arrive at once */
+    void (*on_wire)(void *self, const char *key, uint64_t bytes);
+    void *on_wire_self;
 };
 
 static bool bucket_chance(struct sim_bucket *self, uint32_t per_million)
@@ -157,6 +165,49 @@ static void flight_fire(struct pf_timer *timer)
         flight_finish_get(flight);
 }
 
+/* ---- the wire ---- */
+
+static void flight_end_soon(struct flight *flight)
+{
+    flight->timer.fire = flight_fire;
+    pf_timer_start(flight->owner->platform, &flight->timer, flight->delay_ns);
+}
+
+static void flight_send(struct pf_timer *timer)
+{
+    struct flight *flight = FM_CONTAINER(timer, struct flight, timer);
+    struct sim_bucket *self = flight->owner;
+    struct net_pacer *pacer = flight->request->pacer;
+    uint64_t left = flight->content.len - flight->sent, wait_ns = 0;
+    pf_timer_stop(self->platform, timer);
+    if (!left || flight->cancelled) {
+        flight->commits = flight->commits && !left; /* half a body is none */
+        flight_end_soon(flight);
+        return;
+    }
+    size_t piece = (size_t)FM_MIN(left, WIRE_PIECE_BYTES);
+    if (pacer)
+        piece = pacer->grant(pacer, piece, &wait_ns);
+    if (piece) {
+        uint64_t bytes = piece + piece / WIRE_EXTRA_PART;
+        if (pacer)
+            pacer->moved(pacer, bytes);
+        self->on_wire(self->on_wire_self, flight->key, bytes);
+        flight->sent += piece;
+        wait_ns = bytes * FM_NS_PER_S / self->wire_bytes_per_s;
+    }
+    pf_timer_start(self->platform, timer, wait_ns);
+}
+
+void sim_bucket_set_wire(struct sim_bucket *self, uint64_t bytes_per_s,
+                         void (*on_wire)(void *self, const char *key, uint64_t bytes),
+                         void *on_wire_self)
+{
+    self->wire_bytes_per_s = bytes_per_s;
+    self->on_wire = on_wire;
+    self->on_wire_self = on_wire_self;
+}
+
 /* ---- requests ---- */
 
 static enum s3_outcome bucket_failure(struct sim_bucket *self)
@@ -224,8 +275,13 @@ static void bucket_start(struct bucket *bucket, struct bucket_request *request, 
     uint64_t delay_ns = self->random(self->random_self) % (200 * FM_NS_PER_MS);
     if (bucket_chance(self, self->faults.stall))
         delay_ns += self->random(self->random_self) % (300 * FM_NS_PER_S);
-    flight->timer.fire = flight_fire;
-    pf_timer_start(self->platform, &flight->timer, delay_ns);
+    flight->delay_ns = delay_ns;
+    if (self->wire_bytes_per_s && is_put) {
+        flight->timer.fire = flight_send;
+        pf_timer_start(self->platform, &flight->timer, 0);
+    } else {
+        flight_end_soon(flight);
+    }
 }
 
 static void bucket_put(struct bucket *bucket, struct bucket_request *request)
@@ -279,6 +335,7 @@ struct sim_bucket *sim_bucket_new(uint64_t (*random)(void *self), void *random_s
         .free = bucket_detach,
         .describe = bucket_describe,
         .put_metrics = bucket_put_metrics,
+        .has_wire = true,
     };
     struct sim_bucket *self = calloc(1, sizeof *self);
     FM_ASSERT(self);
@@ -316,6 +373,8 @@ void sim_bucket_crash(struct sim_bucket *self)
         struct flight *flight = &self->flights[i];
         if (!flight->used)
             continue;
+        if (self->wire_bytes_per_s && flight->request && flight->sent < flight->content.len)
+            flight->commits = false;
         if (flight->commits && (self->random(self->random_self) & 1))
             (void)flight_commit(flight);
         if (self->platform)

@@ -32,6 +32,10 @@ void sim_bucket_crash(struct sim_bucket *bucket);
 void sim_bucket_set_faults(struct sim_bucket *bucket, const struct sim_bucket_faults *faults);
 /* outcome of everything from now on (an outage), S3_DONE: works. */
 void sim_bucket_set_outage(struct sim_bucket *bucket, enum s3_outcome outcome);
+/* Bodies take their time from now on: so many bytes a second each, in pieces that the request's
+ * pacer grants; on_wire hears of each. */
+void sim_bucket_set_wire(struct sim_bucket *bucket, uint64_t bytes_per_s,
+                         void (*on_wire)(void *self, const char *key, uint64_t bytes), void *self);
 /* Called right after a key was written, the object as it is now. */
 void sim_bucket_on_commit(struct sim_bucket *bucket,
                           void (*on_commit)(void *self, const struct sim_bucket_object *object),

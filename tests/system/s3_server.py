@@ -22,6 +22,7 @@ import hmac
 import http.server
 import json
 import re
+import socket
 import ssl
 import subprocess
 import threading
@@ -30,6 +31,7 @@ import urllib.parse
 import uuid
 from xml.sax.saxutils import escape
 
+STORAGE = ("x-amz-server-side-encryption", "x-amz-storage-class", "x-amz-tagging")
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 KEY_FORM = re.compile(
     r"^[A-Za-z0-9!_.*'()-]{1,150}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -89,17 +91,37 @@ class Listener(http.server.ThreadingHTTPServer):
         pass  # peers that hang up are part of the play
 
 
+class Trickle:
+    """Writes so slowly that the first hundred bytes take that long."""
+
+    def __init__(self, file, seconds):
+        self.file, self.pause = file, seconds / 100
+
+    def write(self, data):
+        for index, byte in enumerate(data):
+            self.file.write(bytes([byte]))
+            self.file.flush()
+            if index < 100:
+                time.sleep(self.pause)
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+
 class S3Server:
     """State and knobs; HTTP is in Handler."""
 
-    def __init__(self, bucket="traces", prefix="", region="us-east-1", port=0, tls=None):
+    def __init__(self, bucket="traces", prefix="", region="us-east-1", port=0, tls=None,
+                 receive_buffer=0):
         self.bucket, self.prefix, self.region = bucket, prefix, region
         self.credentials = {"AKIAFERMATA": "secret/of+fermata"}
         self.session_token = None      # demanded if set
+        self.session_tokens = {}       # of access keys that have one of their own
         self.conditional = "412"       # 412, 409, 501 or ignore
         self.clock_offset_s = 0        # the server's clock minus the real one
         self.page = 2                  # listings are cut here
         self.part_min = 0              # of all parts but the last
+        self.control_prefix = "fermata-control"  # what is below it is no block
         self.checksum_support = True   # False: 400 for x-amz-checksum-*
         self.bucket_exists = True
         self.objects, self.uploads, self.written, self.digests = {}, {}, {}, {}
@@ -107,7 +129,11 @@ class S3Server:
         self.lock = threading.RLock()
         self.tls = tls
         handler = type("BoundHandler", (Handler,), {"s3": self})
-        self.httpd = Listener(("127.0.0.1", port), handler)
+        self.httpd = Listener(("127.0.0.1", port), handler, bind_and_activate=False)
+        if receive_buffer:  # small: who sends notices that nobody reads
+            self.httpd.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.httpd.server_bind()
+        self.httpd.server_activate()
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(tls["cert"], tls["key"])
@@ -190,6 +216,8 @@ class S3Server:
 
     def check_write(self, key, body):
         bare = key
+        if key.startswith(self.control_prefix + "/"):
+            return
         if self.prefix:
             if not key.startswith(self.prefix + "/"):
                 self.violation(f"{key}: outside the prefix")
@@ -251,7 +279,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         access, day, region, names, signature = match.groups()
         if access not in s3.credentials:
             raise Refusal(403, "InvalidAccessKeyId", "unknown access key")
-        if s3.session_token and self.headers.get("x-amz-security-token") != s3.session_token:
+        token = s3.session_tokens.get(access, s3.session_token)
+        if token and self.headers.get("x-amz-security-token") != token:
             raise Refusal(400, "ExpiredToken", "the provided token has expired")
         if region != s3.region:
             raise Refusal(400, "AuthorizationHeaderMalformed",
@@ -340,9 +369,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if fault.action == "stall_mid_body":
                 time.sleep(fault.options.get("seconds", 5))
             raise Drop
-        body = self.rfile.read(length)
+        if fault and fault.action == "slow_body":
+            body = self.read_slowly(length, fault.options.get("seconds", 4))
+        else:
+            body = self.rfile.read(length)
         if len(body) != length:
             raise Drop
+        return body
+
+    def read_slowly(self, length, seconds):
+        body, piece = b"", max(1, length // 40)
+        while len(body) < length:
+            more = self.rfile.read(min(piece, length - len(body)))
+            if not more:
+                break
+            body += more
+            time.sleep(seconds / 40)
         return body
 
     def answer(self, status, body=b"", headers=None, close=False):
@@ -376,7 +418,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.control(path)
             return
         self.entry = {"method": self.command, "path": urllib.parse.unquote(path), "query": query,
-                      "status": 0, "time": time.time(), "fault": None}
+                      "status": 0, "time": time.time(), "fault": None,
+                      "storage": {name.lower(): value for name, value in self.headers.items()
+                                  if name.lower().startswith(STORAGE)}}
         with self.s3.lock:
             self.s3.log.append(self.entry)
         try:
@@ -408,6 +452,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if action == "torn":
             self.wfile.write(b"HTTP/1.1 20")
             raise Drop
+        if action == "raw":  # bytes instead of an answer
+            self.wfile.write(fault.options["bytes"])
+            raise Drop
         self.verify_signature(body)
         if not self.s3.bucket_exists:
             raise Refusal(404, "NoSuchBucket", "no such bucket")
@@ -416,6 +463,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             raise Drop
         if action == "commit_then_status":
             raise self.fault_refusal(fault)
+        if action == "wrong_etag":
+            headers = {**headers, "ETag": '"00000000000000000000000000000000"'}
+        if action == "trickle":
+            self.wfile = Trickle(self.wfile, fault.options.get("seconds", 3))
+            self.answer(status, content, headers)
+            self.wfile = self.wfile.file
+            return
         if action == "commit_error_in_200":
             self.answer(200, self.fault_refusal(fault).body())
         elif action == "truncated_xml":

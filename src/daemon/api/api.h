@@ -12,6 +12,7 @@ struct api {
     uint64_t start_ns;
     struct net_endpoint endpoint; /* not loopback: any Host is taken */
     bool ready;
+    bool why_is_running;
     metric requests_total;
     metric questions_total[QUESTION_FORMS]; /* by enum question_form */
     metric questions_wrong_total, clients_gone_total;
@@ -35,6 +36,7 @@ void api_buildinfo(struct api *api, struct net_request *request, struct fm_slice
 void api_status(struct api *api, struct net_request *request, struct fm_slice wild);
 void api_metrics(struct api *api, struct net_request *request, struct fm_slice wild);
 void api_flush(struct api *api, struct net_request *request, struct fm_slice wild);
+void api_why(struct api *api, struct net_request *request, struct fm_slice wild);
 void api_search(struct api *api, struct net_request *request, struct fm_slice wild);
 void api_tags(struct api *api, struct net_request *request, struct fm_slice wild);
 void api_tags_v2(struct api *api, struct net_request *request, struct fm_slice wild);

@@ -18,6 +18,7 @@ static const struct api_route routes[] = {
     {"GET",  API_ROOT,   "/metrics",              api_metrics},
     {"GET",  API_ROOT,   "/status",               api_status},
     {"POST", API_ROOT,   "/flush",                api_flush},
+    {"GET",  API_ROOT,   "/why/*",                api_why},
 
     /* Tempo */
     {"GET",  API_PREFIX, "/api/echo",             api_echo},

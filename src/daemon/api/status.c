@@ -7,6 +7,8 @@
 
 #include "fermata/json.h"
 #include "fermata/units.h"
+#include "status_upload.h"
+#include "ledger.h"
 
 #define STATUS_MAX FM_MIB(1)
 
@@ -141,23 +143,14 @@ static void status_put_json(const struct api *api, const struct status_facts *fa
     status_put_store_json(&facts->store, &json);
     if (facts->has_upload) {
         json_key(&json, "upload");
-        json_object_begin(&json);
-        json_key(&json, "destination");
-        json_text(&json, facts->upload.destination);
-        put_number(&json, "pending_blocks", facts->upload.pending_blocks);
-        put_number(&json, "pending_bytes", facts->upload.pending_bytes);
-        put_number(&json, "uploaded_blocks", facts->upload.uploaded_blocks);
-        put_number(&json, "uploaded_bytes", facts->upload.uploaded_bytes);
-        put_number(&json, "failures", facts->upload.failures_total);
-        json_key(&json, "problem");
-        json_text(&json, facts->upload.problem);
-        json_object_end(&json);
+        status_upload_put_json(&facts->upload, pf_wall_ns(api->platform), &json);
     }
     status_put_exporters_json(api, &json);
     json_key(&json, "memory");
     json_object_begin(&json);
     put_number(&json, "rss_bytes", api->options.rss_bytes ? api->options.rss_bytes() : 0);
     json_object_end(&json);
+    status_put_ledger_json(api, &json);
     json_object_end(&json);
     fm_buf_puts(out, "\n");
 }
@@ -221,18 +214,13 @@ static void status_put_text(const struct api *api, const struct status_facts *fa
     fm_buf_puts(out, " free on the file system\n");
     if (store->problem[0])
         fm_buf_printf(out, "  problem  %s\n", store->problem);
+    status_put_ledger_text(api, out);
     status_put_exporters_text(api, out);
     if (!facts->has_upload) {
         fm_buf_puts(out, "  upload   off\n");
         return;
     }
-    fm_buf_printf(out, "  upload   %s: %" PRIu64 " blocks done, %" PRIu64 " waiting",
-                  facts->upload.destination, facts->upload.uploaded_blocks,
-                  facts->upload.pending_blocks);
-    put_bytes(out, " (", facts->upload.pending_bytes);
-    fm_buf_puts(out, ")\n");
-    if (facts->upload.problem[0])
-        fm_buf_printf(out, "  problem  %s\n", facts->upload.problem);
+    status_upload_put_text(&facts->upload, out);
 }
 
 void api_status(struct api *api, struct net_request *request, struct fm_slice wild)
@@ -283,6 +271,7 @@ void api_metrics(struct api *api, struct net_request *request, struct fm_slice w
     if (api->options.put_metrics)
         api->options.put_metrics(api->options.self, &out);
     store_put_metrics(api->options.store, &out);
+    store_ledger_put_metrics(api->options.store, &out);
     query_put_metrics(api->options.query, &out);
     api_put_metrics(api, &out);
     if (api->options.replicator)

@@ -17,6 +17,7 @@
 
 #include "fermata/bucket_read.h"
 #include "fermata/bytes.h"
+#include "fermata/credentials.h"
 #include "fermata/net_fetch.h"
 #include "fermata/units.h"
 
@@ -109,6 +110,7 @@ struct bucket_get {      /* one object or a range of it */
     char host[S3_HOST_MAX];
     uint32_t attempt;
     unsigned repairs;
+    uint64_t generation; /* of the credentials it was signed with */
     int rc;
 };
 /* Start may be called for several before the first end; each start is followed by its end.  End
@@ -181,7 +183,8 @@ struct bucket_reader {
 
     struct bucket_lock lock; /* of what follows */
     struct s3_endpoint endpoint;
-    char *files[3], *texts[3]; /* owned; access key, secret key, session token */
+    struct credentials *credentials; /* borrowed; NULL: the next two */
+    char *files[3], *texts[3];       /* owned; access key, secret key, session token */
     int64_t clock_offset_s;
     struct bucket_listing *listings[BUCKET_LISTINGS_MAX]; /* a reference each; newest first */
 

@@ -84,6 +84,7 @@ static int reader_set_identity(struct bucket_reader *reader,
     bool ok = true;
     reader->endpoint = options->endpoint;
     reader->dir = text_copy(options->dir, &ok);
+    reader->credentials = options->credentials;
     reader->files[0] = text_copy(options->access_key_file, &ok);
     reader->files[1] = text_copy(options->secret_key_file, &ok);
     reader->files[2] = text_copy(options->session_token_file, &ok);
@@ -92,9 +93,9 @@ static int reader_set_identity(struct bucket_reader *reader,
     reader->texts[2] = text_copy(options->session_token, &ok);
     if (!ok)
         return FM_ENOMEM;
-    if (reader->dir)
-        return FM_OK;
-    if ((!reader->files[0] && !reader->texts[0]) || (!reader->files[1] && !reader->texts[1]))
+    bool has_access = reader->files[0] || reader->texts[0];
+    bool has_secret = reader->files[1] || reader->texts[1];
+    if (!reader->dir && has_access != has_secret)
         return fm_fail(why, FM_ECONFIG, "the bucket needs an access key and a secret key");
     return FM_OK;
 }

@@ -26,22 +26,27 @@ static int get_sign(struct bucket_get *get, struct bucket_reader *reader,
 {
     struct s3_credentials credentials;
     struct s3_endpoint endpoint;
-    struct fm_slice texts[3];
+    struct fm_slice texts[3] = {{0}};
 
     fm_arena_reset(&get->arena);
     bucket_lock(&reader->lock);
     endpoint = reader->endpoint;
     int64_t now_s = (int64_t)(pf_wall_ns(reader->platform) / FM_NS_PER_S) + reader->clock_offset_s;
+    bool is_signed = reader->credentials || reader->files[0] || reader->texts[0];
     for (size_t i = 0; i < FM_COUNT(texts); i++)
         texts[i] =
             fm_slice_dup(&get->arena, fm_slice_text(reader->texts[i] ? reader->texts[i] : ""));
     bucket_unlock(&reader->lock);
     credentials = (struct s3_credentials){texts[0], texts[1], texts[2]};
+    if (reader->credentials &&
+        !credentials_copy(reader->credentials, &get->arena, &credentials, &get->generation))
+        return FM_ECONFIG; /* none yet, or they expired and there are no others */
     s3_endpoint_host(&endpoint, get->host);
     get->fetch.connect_host = get->host;
     get->fetch.connect_port = endpoint.port;
     get->fetch.tls = strcmp(endpoint.scheme, "https") == 0;
-    return s3_request_build(&endpoint, &credentials, &get->call, now_s, &get->arena, ret_request);
+    return s3_request_build(&endpoint, is_signed ? &credentials : NULL, &get->call, now_s,
+                            &get->arena, ret_request);
 }
 
 static int get_send(struct bucket_get *get, struct bucket_reader *reader,
@@ -57,7 +62,8 @@ static int get_send(struct bucket_get *get, struct bucket_reader *reader,
     int rc = get_sign(get, reader, &request);
     if (rc < 0)
         return fm_fail(&get->why, rc == FM_ECONFIG ? FM_EDENIED : rc,
-                       "the request cannot be signed: %s", fm_rc_text(rc));
+                       "the request cannot be signed: %s",
+                       rc == FM_ECONFIG ? "no usable credentials" : fm_rc_text(rc));
     for (uint32_t i = 0; i < request.header_count; i++)
         get->headers[i] =
             (struct http_header){fm_slice_text(request.headers[i].name), request.headers[i].value};
@@ -186,6 +192,8 @@ static bool get_repair(struct bucket_get *get, struct bucket_reader *reader,
         return get_repair_clock(reader, answer);
     if (repair == GET_REGION)
         return get_repair_region(reader, answer);
+    if (reader->credentials)
+        return credentials_report(reader->credentials, get->generation);
     return bucket_reader_refresh(reader, &why) == FM_OK;
 }
 

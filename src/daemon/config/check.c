@@ -35,7 +35,13 @@ static const struct check_range check_ranges[] = {
     {CONFIG_INDEX_max_block_bytes, FM_KIB(64), FM_MIB(1024)},
     {CONFIG_INDEX_block_memory_limit, FM_MIB(1), FM_MIB(16384)},
     {CONFIG_INDEX_block_compression_level, 1, 19},
+    {CONFIG_INDEX_storage_merge_below, 0, FM_MIB(1024)},
+    {CONFIG_INDEX_storage_scrub_rate, FM_KIB(64), FM_MIB(1024)},
+    {CONFIG_INDEX_future_tolerance, 60 * FM_NS_PER_S, 3650 * CHECK_DAY_NS},
     {CONFIG_INDEX_upload_concurrency, 1, 64},
+    {CONFIG_INDEX_upload_burst, FM_KIB(16), FM_MIB(1024)},
+    {CONFIG_INDEX_upload_month_begins, 1, 28},
+    {CONFIG_INDEX_upload_backlog_age, 0, 365 * CHECK_DAY_NS},
     {CONFIG_INDEX_upload_request_timeout, FM_NS_PER_MS, CHECK_DAY_NS},
     {CONFIG_INDEX_upload_retry_max_interval, FM_NS_PER_MS, CHECK_DAY_NS},
     {CONFIG_INDEX_upload_multipart_size, FM_MIB(5), FM_MIB(5120)}, /* S3: 5 MiB to 5 GiB */
@@ -101,6 +107,36 @@ static void check_upload(struct config_loader *loader)
                                                             : CONFIG_INDEX_s3_secret_key_file],
                         *config->s3_access_key_file ? "add secret_key_file" : "add access_key_file",
                         "[upload.s3] has only one of access_key_file and secret_key_file");
+    if (*config->s3_sse_kms_key_id && config->s3_sse != CONFIG_SSE_KMS)
+        config_complain(loader, &places[CONFIG_INDEX_s3_sse_kms_key_id], "set sse = kms",
+                        "[upload.s3] has sse_kms_key_id without sse = kms");
+}
+
+int config_quota(const struct config *config, uint64_t *ret_bytes, unsigned *ret_percent)
+{
+    struct fm_slice text = fm_slice_text(config->storage_quota);
+    uint64_t percent;
+
+    *ret_percent = 0;
+    if (!text.len || text.ptr[text.len - 1] != '%')
+        return fm_bytes_parse(text, ret_bytes);
+    int rc = fm_u64_parse(fm_slice(text.ptr, text.len - 1), &percent);
+    if (rc < 0 || percent < 1 || percent > 100)
+        return rc < 0 ? rc : FM_EMALFORMED;
+    *ret_percent = (unsigned)percent;
+    *ret_bytes = config->storage_quota_max;
+    return FM_OK;
+}
+
+static void check_storage(struct config_loader *loader)
+{
+    uint64_t bytes;
+    unsigned percent;
+
+    if (config_quota(loader->config, &bytes, &percent) < 0)
+        config_complain(loader, &loader->places[CONFIG_INDEX_storage_quota],
+                        "accepted: bytes, 20GiB, or a share of the file system, 1% to 100%",
+                        "bad quota in [storage]");
 }
 
 static bool check_is_tenant(const char *name)
@@ -162,5 +198,9 @@ void config_check(struct config_loader *loader)
     config_check_listeners(loader);
     config_check_exporters(loader);
     config_check_processors(loader);
+    config_check_upload_windows(loader);
+    config_check_cloud(loader);
+    config_check_sampling(loader);
+    check_storage(loader);
     check_upload(loader);
 }

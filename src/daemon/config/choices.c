@@ -9,9 +9,15 @@
     X("fermata", "log_format", "logfmt", "json")                                                   \
     X("wal", "sync", "group", "interval", "none")                                                  \
     X("wal", "compression", "lz4", "none")                                                         \
+    X("block", "align", "hour", "none")                                                            \
     X("block", "compression", "zstd", "snappy")                                                    \
     X("storage", "on_full", "reject", "drop_oldest")                                               \
-    X("upload", "destination", "dir", "s3")                                                        \
+    X("upload", "destination", "dir", "s3", "azure", "gcs")                                        \
+    X("upload.azure", "auth", "shared_key", "sas", "workload_identity", "managed_identity")        \
+    X("upload.gcs", "auth", "service_account", "metadata", "none")                                 \
+    X("upload.s3", "auth", "auto", "static", "shared_file", "web_identity", "container", "imds",   \
+      "none")                                                                                      \
+    X("upload.s3", "sse", "none", "aes256", "kms")                                                 \
     X("query", "backend", "local", "bucket", "both")                                               \
     X("exporter.otlp", "protocol", "grpc", "http")                                                 \
     X("exporter.otlp", "compression", "zstd", "gzip", "none")                                      \
@@ -22,12 +28,16 @@
     X("processor.attributes", "type", "string", "int", "double", "bool")                           \
     X("processor.filter", "action", "drop", "keep")                                                \
     X("processor.redaction", "mode", "mask", "hash", "delete")                                     \
+    X("sampling.policy", "type", "always_sample", "status_code", "latency", "string_attribute",    \
+      "numeric_attribute", "boolean_attribute", "span_count", "traceql", "probabilistic",          \
+      "rate_limiting", "and", "not", "drop", "composite")                                          \
+    X("sampling.policy", "priority", "normal", "express")                                          \
     X(CHOICE_ANY_SECTION, "auth", "default", "none")                                               \
     X(CHOICE_ANY_SECTION, "tls_min_version", "1.2", "1.3")
 
 static const struct {
     const char *section, *key;
-    const char *words[8];
+    const char *words[16];
 } config_choice_rows[] = {
 #define X(section, key, ...) {section, key, {__VA_ARGS__, NULL}},
     CONFIG_CHOICES(X)

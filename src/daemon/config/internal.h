@@ -17,6 +17,8 @@ enum config_type {
     CONFIG_UINT,
     CONFIG_BYTES,
     CONFIG_DURATION,
+    CONFIG_RATE,
+    CONFIG_PERCENT,
     CONFIG_CHOICE,
 };
 struct config_key {
@@ -105,6 +107,9 @@ void config_check(struct config_loader *loader);
 void config_check_listeners(struct config_loader *loader); /* a part of it */
 void config_check_exporters(struct config_loader *loader); /* another */
 void config_check_processors(struct config_loader *loader);
+void config_check_cloud(struct config_loader *loader);
+void config_check_sampling(struct config_loader *loader); /* a third */
+void config_check_upload_windows(struct config_loader *loader);
 
 /* Unknown names, with a guess of what was meant. */
 void config_unknown_key(struct config_loader *loader, const struct ini_place *place,

@@ -36,6 +36,16 @@ static const struct config_key named_PROCESSOR_REDACTION_keys[] = {
 static const struct config_key named_PROCESSOR_RENAME_keys[] = {CONFIG_PROCESSOR_RENAME_KEYS(X)};
 #undef PREFIX
 #undef OFFSET
+#define PREFIX        "sampling.policy"
+#define OFFSET(field) offsetof(struct config_sampling_policy, field)
+static const struct config_key named_SAMPLING_POLICY_keys[] = {CONFIG_SAMPLING_POLICY_KEYS(X)};
+#undef PREFIX
+#undef OFFSET
+#define PREFIX        "upload.window"
+#define OFFSET(field) offsetof(struct config_upload_window, field)
+static const struct config_key named_UPLOAD_WINDOW_keys[] = {CONFIG_UPLOAD_WINDOW_KEYS(X)};
+#undef PREFIX
+#undef OFFSET
 #undef X
 
 const struct config_kind_row config_kind_rows[CONFIG_KIND_COUNT] = {

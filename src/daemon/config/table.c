@@ -68,6 +68,10 @@ const char *config_accepted(enum config_type type)
         return "a number of bytes, bare or with kB, MB, GB, KiB, MiB, GiB: 16MiB";
     case CONFIG_DURATION:
         return "a time with its unit, ms, s, m, h or d: 250ms, 15m, 1h30m";
+    case CONFIG_RATE:
+        return "bits or bytes a second: 512kbit, 2Mbit, 64KiB; 0: unlimited";
+    case CONFIG_PERCENT:
+        return "a share from 0% to 100%";
     case CONFIG_CHOICE:
     case CONFIG_TEXT:
     case CONFIG_LIST:

@@ -34,6 +34,19 @@ static int value_parse_choice(const struct config_key *key, struct fm_slice text
     return FM_EMALFORMED;
 }
 
+/* "30%", or the bare number. */
+static int value_parse_percent(struct fm_slice text, uint64_t *ret_value)
+{
+    uint64_t value;
+
+    if (text.len && text.ptr[text.len - 1] == '%')
+        text.len--;
+    if (fm_u64_parse(text, &value) < 0 || value > 100)
+        return FM_EMALFORMED;
+    *ret_value = value;
+    return FM_OK;
+}
+
 static int value_parse_text(struct fm_slice text, struct fm_arena *arena, const char **ret_value)
 {
     char *copy = fm_arena_alloc(arena, text.len + 1);
@@ -63,6 +76,10 @@ int config_value_parse(const struct config_key *key, struct fm_slice text, struc
         return fm_bytes_parse(text, field);
     case CONFIG_DURATION:
         return fm_duration_parse(text, field);
+    case CONFIG_RATE:
+        return fm_rate_parse(text, field);
+    case CONFIG_PERCENT:
+        return value_parse_percent(text, field);
     case CONFIG_CHOICE:
         break;
     }
@@ -88,6 +105,12 @@ void config_value_print(const struct config_key *key, const void *field, struct 
         return;
     case CONFIG_DURATION:
         fm_duration_print(out, *(const uint64_t *)field);
+        return;
+    case CONFIG_RATE:
+        fm_rate_print(out, *(const uint64_t *)field);
+        return;
+    case CONFIG_PERCENT:
+        fm_buf_printf(out, "%llu%%", (unsigned long long)*(const uint64_t *)field);
         return;
     case CONFIG_CHOICE:
         break;

@@ -149,7 +149,9 @@ static size_t exporter_pick(struct exporter *exporter, uint64_t *ret_wait_ns)
                           &pending);
         if (!pending.records)
             continue;
-        uint64_t age_ns = wall_ns - FM_MIN(pending.oldest_unix_ns, wall_ns);
+        /* What is dated in the future came before the clock was set back: it is not waited for. */
+        uint64_t age_ns = pending.oldest_unix_ns > wall_ns ? options->batch_timeout_ns
+                                                           : wall_ns - pending.oldest_unix_ns;
         if (pending.spans >= exporter->spans_max || age_ns >= options->batch_timeout_ns ||
             pending.log_bytes + pending.block_bytes >= options->batch_bytes_max)
             return tenant;

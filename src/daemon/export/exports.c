@@ -133,6 +133,7 @@ bool exports_status(const struct exports *exports, size_t index, struct exporter
         .sent_spans = metric_get(&exporter->sent_spans),
         .sent_bytes = metric_get(&exporter->sent_bytes),
         .sent_batches = metric_get(&exporter->sent_batches),
+        .sampled_out_spans = store_cursor_sampled_out_spans(exporter->cursor),
     };
     for (unsigned i = 0; i < EXPORTER_DROP_COUNT; i++)
         status.dropped_spans += exporter_dropped(exporter, i);
@@ -198,6 +199,16 @@ static void exports_put_reasons(const struct exports *exports, struct fm_buf *ou
     }
 }
 
+static void exports_put_sampled_out(const struct exports *exports, struct fm_buf *out)
+{
+    const char *name = "fermata_exporter_sampled_out_spans_total";
+    metric_family(out, name, "counter",
+                  "Spans passed over because tail sampling did not keep them.");
+    for (size_t i = 0; i < exports->count; i++)
+        metric_line(out, name, exports_label(exports->exporters[i], NULL, NULL).text,
+                    store_cursor_sampled_out_spans(exports->exporters[i]->cursor));
+}
+
 static void exports_put_lag(const struct exports *exports, struct fm_buf *out)
 {
     struct exporter_status all[EXPORTS_MAX];
@@ -230,6 +241,7 @@ void exports_put_metrics(const struct exports *exports, struct fm_buf *out)
         return;
     exports_put_counters(exports, out);
     exports_put_reasons(exports, out);
+    exports_put_sampled_out(exports, out);
     exports_put_lag(exports, out);
 }
 

@@ -194,7 +194,11 @@ int exporter_load(struct exporter *exporter, struct fm_why *why)
     if (rc < 0)
         return rc;
     const struct store_cursor_options cursor = {
-        .begin_lsn = places.begin_lsn, .on_more = exporter_on_more, .self = exporter};
+        .begin_lsn = places.begin_lsn,
+        .decided_only = exporter->options.sampled_only,
+        .on_more = exporter_on_more,
+        .self = exporter,
+    };
     rc = store_cursor_open(&exporter->cursor, exporter->exports->store, &cursor);
     if (rc == FM_OK)
         rc = exporter_restore(exporter, &places);

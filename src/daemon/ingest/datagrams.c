@@ -40,7 +40,8 @@ struct batch {
     uint32_t trace_key_count, trace_key_cap;
     uint64_t recent_keys[RECENT_KEYS]; /* by their low bits; 0: none */
     uint32_t span_count, mended_count;
-    uint32_t dropped_count; /* by processors; they are not in span_count */
+    uint32_t dropped_count; /* by head sampling and processors; they are not in span_count */
+    uint32_t sampled_count; /* of these: by head sampling */
     uint64_t start_min_ns, end_max_ns;
     uint64_t appended_ns; /* first */
     struct fm_link link;  /* lane->large or held, or none */
@@ -84,6 +85,13 @@ static const char *const drop_names[INGEST_DROP_COUNT] = {
 static struct ingest_counters *lane_counters(const struct datagrams_lane *lane)
 {
     return &lane->datagrams->ingest->counters[lane->receiver];
+}
+
+static void lane_count_refused(struct datagrams_lane *lane, enum ingest_reason reason,
+                               uint64_t spans)
+{
+    metric_add(&lane_counters(lane)->refused_spans[reason], spans);
+    account_refused(lane->datagrams->ingest, lane->datagrams->tenant, reason, spans);
 }
 
 static void lane_count_drop(struct datagrams_lane *lane, enum ingest_drop drop)
@@ -141,6 +149,24 @@ static int batch_add_keys(struct batch *batch, const struct decode_facts *facts)
     return FM_OK;
 }
 
+/* It was not stored. */
+static void batch_count_refused(const struct batch *batch, int rc)
+{
+    lane_count_refused(batch->lane,
+                       rc == FM_ELIMIT ? INGEST_REASON_TOO_LARGE : INGEST_REASON_UNAVAILABLE,
+                       (uint64_t)batch->span_count + batch->dropped_count);
+}
+
+/* What is left of it was stored. */
+static void batch_count_accepted(const struct batch *batch)
+{
+    const struct datagrams *datagrams = batch->lane->datagrams;
+    metric_add(&lane_counters(batch->lane)->accepted_spans,
+               (uint64_t)batch->span_count + batch->dropped_count);
+    account_dropped(datagrams->ingest, datagrams->tenant, batch->sampled_count,
+                    batch->dropped_count);
+}
+
 static void lane_step(struct datagrams_lane *lane);
 static void lane_stall(struct datagrams_lane *lane, uint64_t delay_ns);
 
@@ -155,7 +181,6 @@ static void batch_on_stored(struct store_append *append, int rc)
 {
     struct batch *batch = FM_CONTAINER(append, struct batch, append);
     struct datagrams_lane *lane = batch->lane;
-    struct ingest_counters *counters = lane_counters(lane);
     lane->in_flight_count--;
     if (rc < 0)
         lane_stall(lane, REFUSED_NS);
@@ -165,12 +190,10 @@ static void batch_on_stored(struct store_append *append, int rc)
         return;
     }
     if (rc == FM_OK) {
-        metric_add(&counters->accepted_spans, (uint64_t)batch->span_count + batch->dropped_count);
-        metric_add(&counters->mended_values, batch->mended_count);
+        batch_count_accepted(batch);
+        metric_add(&lane_counters(lane)->mended_values, batch->mended_count);
     } else {
-        metric_add(&counters->refused_spans[rc == FM_ELIMIT ? INGEST_REASON_TOO_LARGE
-                                                            : INGEST_REASON_UNAVAILABLE],
-                   (uint64_t)batch->span_count + batch->dropped_count);
+        batch_count_refused(batch, rc);
     }
     lane->in_flight_bytes -= batch->charged_bytes;
     batch_free(batch);
@@ -192,7 +215,7 @@ static void lane_append_held(struct datagrams_lane *lane)
     }
 }
 
-/* Takes over what processors made of the batch: checked, and mended if need be. */
+/* Takes over what a stage made of the batch: checked, and mended if need be. */
 static int batch_take_result(struct batch *batch, struct fm_buf *result)
 {
     struct ingest *ingest = batch->lane->datagrams->ingest;
@@ -215,7 +238,7 @@ static int batch_take_result(struct batch *batch, struct fm_buf *result)
         free(batch->trace_keys);
         batch->trace_keys = fm_take(facts.trace_keys);
         batch->trace_key_count = batch->trace_key_cap = facts.trace_key_count;
-        batch->dropped_count = batch->span_count - facts.span_count;
+        batch->dropped_count += batch->span_count - facts.span_count;
         batch->span_count = facts.span_count;
         batch->mended_count += facts.mended_count;
         batch->start_min_ns = facts.start_min_ns;
@@ -226,10 +249,29 @@ static int batch_take_result(struct batch *batch, struct fm_buf *result)
     return rc;
 }
 
-/* The processors' turn.  False: nothing is left of the batch, and its spans were counted. */
-static bool batch_process(struct batch *batch)
+static int batch_sample(struct batch *batch)
 {
-    struct ingest_counters *counters = lane_counters(batch->lane);
+    struct datagrams *datagrams = batch->lane->datagrams;
+    struct head_stage *stage = datagrams->ingest->head;
+    uint64_t now_ns = pf_now_ns(datagrams->ingest->platform);
+    uint64_t threshold = head_stage_threshold(stage, now_ns, batch->span_count);
+    struct sample_head_tally tally;
+    struct fm_buf result;
+    int rc = head_stage_run(stage, threshold, fm_buf_slice(&batch->otlp), batch->span_count,
+                            &result, &tally);
+    if (rc != FM_OK)
+        return rc;
+    rc = batch_take_result(batch, &result);
+    fm_buf_fini(&result);
+    if (rc == FM_OK)
+        head_stage_count(stage, &tally);
+    if (rc == FM_OK)
+        batch->sampled_count = batch->dropped_count;
+    return rc;
+}
+
+static int batch_process(struct batch *batch)
+{
     struct fm_buf result;
     fm_buf_init(&result, PROCESSED_GROWTH_MAX * batch->otlp.len + FM_KIB(64));
     int rc = processing_run_now(batch->lane->datagrams->ingest->processing,
@@ -237,14 +279,23 @@ static bool batch_process(struct batch *batch)
     if (rc == FM_OK)
         rc = batch_take_result(batch, &result);
     fm_buf_fini(&result);
+    return rc;
+}
+
+/* Head sampling's turn and the processors'.  False: nothing is left of the batch, and its spans
+ * were counted. */
+static bool batch_run_stages(struct batch *batch)
+{
+    const struct ingest *ingest = batch->lane->datagrams->ingest;
+    int rc = ingest->head ? batch_sample(batch) : FM_OK;
+    if (rc >= 0 && ingest->processing && batch->span_count)
+        rc = batch_process(batch);
     if (rc < 0)
-        metric_add(&counters->refused_spans[rc == FM_ELIMIT ? INGEST_REASON_TOO_LARGE
-                                                            : INGEST_REASON_UNAVAILABLE],
-                   batch->span_count);
+        batch_count_refused(batch, rc);
     else if (batch->span_count)
         return true;
     else
-        metric_add(&counters->accepted_spans, batch->dropped_count);
+        batch_count_accepted(batch);
     batch_free(batch);
     return false;
 }
@@ -252,7 +303,7 @@ static bool batch_process(struct batch *batch)
 static void lane_append(struct datagrams_lane *lane, struct batch *batch)
 {
     struct ingest *ingest = lane->datagrams->ingest;
-    if (ingest->processing && !batch_process(batch))
+    if (!batch_run_stages(batch))
         return;
     batch->append = (struct store_append){
         .tenant = fm_slice_text(lane->datagrams->tenant),
@@ -263,6 +314,7 @@ static void lane_append(struct datagrams_lane *lane, struct batch *batch)
         .start_min_ns = batch->start_min_ns,
         .end_max_ns = batch->end_max_ns,
         .received_unix_ns = pf_wall_ns(ingest->platform),
+        .receivers = (uint8_t)(1u << lane->receiver),
         .keeps_payload = true,
         .done = batch_on_stored,
     };
@@ -447,12 +499,11 @@ static void lane_take(struct datagrams_lane *lane, struct fm_slice datagram)
     rc = lane_admit(lane, batch->otlp.len - before, &reason);
     if (rc < 0) {
         batch->otlp.len = before;
-        metric_add(&counters->refused_spans[reason],
-                   (uint64_t)facts->span_count + facts->refused_count);
+        lane_count_refused(lane, reason, (uint64_t)facts->span_count + facts->refused_count);
         return;
     }
     for (size_t i = 0; i < DECODE_REASON_COUNT; i++)
-        metric_add(&counters->refused_spans[i], facts->refused[i]);
+        lane_count_refused(lane, (enum ingest_reason)i, facts->refused[i]);
     if (!facts->span_count) { /* nothing but what was refused; its charge goes with the batch */
         batch->otlp.len = before;
         return;

@@ -192,6 +192,25 @@ int intake_rewrite(struct intake *intake)
     return FM_OK;
 }
 
+int intake_take_result(struct intake *intake, struct fm_buf *result)
+{
+    struct decode_facts *facts = &intake->facts;
+    uint32_t refused[DECODE_REASON_COUNT], refused_count = facts->refused_count;
+    uint32_t mended_count = facts->mended_count, span_count = facts->span_count;
+
+    intake_replace_body(intake, result);
+    memcpy(refused, facts->refused, sizeof refused);
+    int rc =
+        otlp_pb_check(intake_input(intake), &intake->ingest->options.limits, facts, &intake->why);
+    if (rc == FM_OK && facts->rewrite && facts->span_count)
+        rc = intake_rewrite(intake);
+    intake->dropped_count += span_count - FM_MIN(span_count, facts->span_count);
+    memcpy(facts->refused, refused, sizeof refused);
+    facts->refused_count = refused_count;
+    facts->mended_count += mended_count;
+    return rc;
+}
+
 int intake_decode(struct intake *intake)
 {
     int rc = FM_OK;
@@ -207,6 +226,8 @@ int intake_decode(struct intake *intake)
                        &intake->why);
     if (rc == FM_OK && intake->facts.rewrite && intake->facts.span_count)
         rc = intake_rewrite(intake);
+    if (rc == FM_OK && intake->ingest->head && intake->facts.span_count)
+        rc = intake_sample(intake);
     if (rc == FM_OK && intake->ingest->processing && intake->facts.span_count)
         rc = intake_process(intake);
     return rc;

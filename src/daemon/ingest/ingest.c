@@ -18,6 +18,8 @@ int ingest_new(struct ingest **ret_ingest, struct platform *platform, struct sto
     int rc = datagrams_new(&ingest->datagrams, ingest);
     if (rc == FM_OK)
         rc = strategies_new(&ingest->strategies, ingest);
+    if (rc == FM_OK && (options->head.threshold || options->head.spans_per_second_max))
+        rc = head_stage_new(&ingest->head, &options->head);
     if (rc == FM_OK && options->process)
         rc = processing_new(&ingest->processing, options->process);
     if (rc < 0) {
@@ -41,6 +43,7 @@ struct ingest *ingest_free(struct ingest *ingest)
     }
     ingest->datagrams = datagrams_free(ingest->datagrams);
     ingest->strategies = strategies_free(ingest->strategies);
+    ingest->head = head_stage_free(ingest->head);
     ingest->processing = processing_free(ingest->processing);
     free(ingest);
     return NULL;
@@ -131,6 +134,8 @@ static void put_ack_seconds(const struct ingest *ingest, struct fm_buf *out)
 
 void ingest_put_dropped(const struct ingest *ingest, struct fm_buf *out)
 {
+    if (ingest->head)
+        head_stage_put_dropped(ingest->head, out);
     if (ingest->processing)
         processing_put_dropped(ingest->processing, out);
 }
@@ -169,6 +174,8 @@ void ingest_put_metrics(const struct ingest *ingest, struct fm_buf *out)
     put_ack_seconds(ingest, out);
     datagrams_put_metrics(ingest->datagrams, out);
     strategies_put_metrics(ingest->strategies, out);
+    if (ingest->head)
+        head_stage_put_metrics(ingest->head, out);
     if (ingest->processing)
         processing_put_metrics(ingest->processing, out);
 }

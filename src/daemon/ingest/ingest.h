@@ -74,6 +74,7 @@ struct ingest {
     uint32_t idle_count;
     struct datagrams *datagrams;   /* owned */
     struct strategies *strategies; /* owned */
+    struct head_stage *head;       /* owned; NULL: every span comes in */
     struct processing *processing; /* owned; NULL: there are no processors */
     struct ingest_counters counters[INGEST_RECEIVER_COUNT];
 };
@@ -106,8 +107,9 @@ struct intake {
     uint64_t charged_bytes;    /* of the budget, for decompression, translation and rewriting */
     struct decode_facts facts; /* of what is left after processing */
     bool in_job, is_processed;
-    uint32_t dropped_count;        /* spans, by filters */
-    struct process_tally *tallies; /* owned; by processor, if is_processed */
+    uint32_t dropped_count;           /* spans, by head sampling and filters */
+    struct sample_head_tally sampled; /* zeros: head sampling has left all as it was */
+    struct process_tally *tallies;    /* owned; by processor, if is_processed */
     struct store_append append;
     struct pf_job job;
     int rc;              /* of decoding */
@@ -134,6 +136,30 @@ FM_MUST int intake_charge(struct intake *intake, uint64_t bytes);
 void intake_give_back(struct intake *intake, uint64_t bytes);
 void intake_replace_body(struct intake *intake, struct fm_buf *other);
 FM_MUST int intake_rewrite(struct intake *intake);
+/* The body becomes what a stage has made of it, and is checked again.  Spans that it lost count as
+ * dropped; what was refused before stays refused. */
+FM_MUST int intake_take_result(struct intake *intake, struct fm_buf *result);
+
+/* ---- head sampling ---- */
+
+FM_MUST int head_stage_new(struct head_stage **ret_stage,
+                           const struct sample_head_options *options);
+struct head_stage *head_stage_free(struct head_stage *stage);
+/* FM_NONE: all stays as it is.  On any thread; result is not initialised before, and is after FM_OK
+ * only.  The caller charges room. */
+size_t head_stage_room(size_t otlp_len, uint64_t span_count);
+FM_MUST int head_stage_run(struct head_stage *stage, uint64_t threshold, struct fm_slice otlp,
+                           uint64_t span_count, struct fm_buf *result,
+                           struct sample_head_tally *ret_tally);
+/* The threshold of a request that came in; 0: nothing to do. */
+uint64_t head_stage_threshold(struct head_stage *stage, uint64_t now_ns, uint64_t span_count);
+/* On the loop, when it was accepted. */
+void head_stage_count(struct head_stage *stage, const struct sample_head_tally *tally);
+void head_stage_put_dropped(const struct head_stage *stage, struct fm_buf *out);
+void head_stage_put_metrics(const struct head_stage *stage, struct fm_buf *out);
+/* What intake_decode does after the check, if there is head sampling. */
+FM_MUST int intake_sample(struct intake *intake);
+void intake_count_sampled(struct intake *intake);
 
 /* ---- processors ---- */
 
@@ -154,6 +180,14 @@ void processing_put_metrics(const struct processing *processing, struct fm_buf *
 /* What intake_decode does last, if there are processors; its facts are those of the result. */
 FM_MUST int intake_process(struct intake *intake);
 void intake_count_processed(struct intake *intake); /* when it was accepted */
+
+/* ---- the ledger (account.c) ---- */
+
+void account_refused(struct ingest *ingest, const char *tenant, enum ingest_reason reason,
+                     uint64_t spans);
+/* sampled: by head sampling; dropped: these and those that filters dropped. */
+void account_dropped(struct ingest *ingest, const char *tenant, uint64_t sampled, uint64_t dropped);
+void account_accepted(const struct intake *intake); /* what of it was not stored */
 
 /* ---- answers ---- */
 

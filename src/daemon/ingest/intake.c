@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* intake - one export request on its way into the log.
  *
- *   body -> (inflate) -> (translate) -> check -> (rewrite) -> admit -> append -> answer
+ *   body -> (inflate) -> (translate) -> check -> (rewrite) -> (sample) -> (process) -> admit
+ *        -> append -> answer
  *
  * What stands in brackets happens only when needed; a clean protobuf body goes to the log as it
  * came, in the memory it was received in.  Cheap requests are decoded at once on the loop, dear
@@ -40,6 +41,7 @@ struct intake *intake_new(struct ingest *ingest, struct net_request *request,
     intake->is_grpc = false;
     intake->in_job = intake->is_processed = false;
     intake->dropped_count = 0;
+    intake->sampled = (struct sample_head_tally){0};
     intake->inflate_failed = intake->is_bomb = false;
     intake->received_ns = net_request_view(request)->received_ns;
     intake->why.text[0] = '\0';
@@ -101,9 +103,10 @@ static void intake_count_refused(struct intake *intake)
 static void intake_refuse_spans(struct intake *intake, enum ingest_reason reason,
                                 const struct answer *answer)
 {
-    metric_add(&intake->ingest->counters[intake->receiver].refused_spans[reason],
-               (uint64_t)intake->facts.span_count + intake->dropped_count +
-                   intake->facts.refused_count);
+    uint64_t spans =
+        (uint64_t)intake->facts.span_count + intake->dropped_count + intake->facts.refused_count;
+    metric_add(&intake->ingest->counters[intake->receiver].refused_spans[reason], spans);
+    account_refused(intake->ingest, intake->tenant, reason, spans);
     intake_refuse(intake, answer);
 }
 
@@ -115,6 +118,8 @@ static void intake_on_stored(struct store_append *append, int rc)
         intake_count_refused(intake);
         metric_add(&ingest->counters[intake->receiver].accepted_spans,
                    (uint64_t)intake->facts.span_count + intake->dropped_count);
+        account_accepted(intake);
+        intake_count_sampled(intake);
         intake_count_processed(intake);
         metric_add(&ingest->counters[intake->receiver].mended_values, intake->facts.mended_count);
         intake_accept(intake);
@@ -193,6 +198,8 @@ static void intake_on_decoded(struct intake *intake)
         intake_count_refused(intake);
         metric_add(&intake->ingest->counters[intake->receiver].accepted_spans,
                    intake->dropped_count);
+        account_accepted(intake);
+        intake_count_sampled(intake);
         intake_count_processed(intake);
         intake_accept(intake);
         return;
@@ -207,6 +214,7 @@ static void intake_on_decoded(struct intake *intake)
         .start_min_ns = intake->facts.start_min_ns,
         .end_max_ns = intake->facts.end_max_ns,
         .received_unix_ns = pf_wall_ns(intake->ingest->platform),
+        .receivers = (uint8_t)(1u << intake->receiver),
         .done = intake_on_stored,
     };
     fm_buf_init(&intake->body, 0);

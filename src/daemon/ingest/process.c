@@ -117,9 +117,6 @@ static int intake_process_into(struct intake *intake, struct fm_slice otlp, stru
 int intake_process(struct intake *intake)
 {
     struct processing *processing = intake->ingest->processing;
-    struct decode_facts *facts = &intake->facts;
-    uint32_t refused[DECODE_REASON_COUNT], refused_count = facts->refused_count;
-    uint32_t mended_count = facts->mended_count, span_count = facts->span_count;
     struct fm_buf target;
 
     if (!intake->tallies)
@@ -134,23 +131,16 @@ int intake_process(struct intake *intake)
         fm_buf_fini(&target);
         return FM_OK;
     }
-    intake_replace_body(intake, &target);
-    memcpy(refused, facts->refused, sizeof refused);
-    rc = otlp_pb_check(intake_input(intake), &intake->ingest->options.limits, facts, &intake->why);
-    if (rc == FM_OK && facts->rewrite && facts->span_count)
-        rc = intake_rewrite(intake);
-    intake->dropped_count = span_count - FM_MIN(span_count, facts->span_count);
-    memcpy(facts->refused, refused, sizeof refused);
-    facts->refused_count = refused_count;
-    facts->mended_count += mended_count;
-    return rc;
+    return intake_take_result(intake, &target);
 }
 
 void intake_count_processed(struct intake *intake)
 {
+    uint64_t span_count = (uint64_t)intake->facts.span_count + intake->dropped_count;
+    for (size_t i = 0; i < SAMPLE_HEAD_REASON_COUNT; i++)
+        span_count -= intake->sampled.dropped[i];
     if (intake->is_processed)
-        processing_count(intake->ingest->processing, intake->tallies,
-                         (uint64_t)intake->facts.span_count + intake->dropped_count);
+        processing_count(intake->ingest->processing, intake->tallies, span_count);
 }
 
 /* ---- metrics ---- */

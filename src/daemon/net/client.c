@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The HTTP/1 client: one call at a time, on a connection that is kept between calls.
  *
- *   IDLE --> RESOLVING --> CONNECTING --> HANDSHAKE --> WAITING --> SENDING --> RECEIVING --> IDLE
+ *   IDLE --> RESOLVING --> CONNECTING --> (TUNNEL) --> HANDSHAKE --> WAITING --> SENDING -->
+ * RECEIVING --> IDLE
  *     \------------------ (kept connection) -------------^    \-------^
  *                                                any of them --> STOPPING --> IDLE
  *
@@ -27,8 +28,11 @@ static const struct fm_sm_rule client_rules[] = {
     [CLIENT_IDLE] = {"idle", FM_TO(CLIENT_RESOLVING) | FM_TO(CLIENT_WAITING) |
                                  FM_TO(CLIENT_SENDING) | FM_TO(CLIENT_STOPPING)},
     [CLIENT_RESOLVING] = {"resolving", FM_TO(CLIENT_CONNECTING) | FM_TO(CLIENT_STOPPING)},
-    [CLIENT_CONNECTING] = {"connecting", FM_TO(CLIENT_HANDSHAKE) | FM_TO(CLIENT_WAITING) |
-                                             FM_TO(CLIENT_SENDING) | FM_TO(CLIENT_STOPPING)},
+    [CLIENT_CONNECTING] = {"connecting", FM_TO(CLIENT_TUNNEL) | FM_TO(CLIENT_HANDSHAKE) |
+                                             FM_TO(CLIENT_WAITING) | FM_TO(CLIENT_SENDING) |
+                                             FM_TO(CLIENT_STOPPING)},
+    [CLIENT_TUNNEL] = {"tunnel", FM_TO(CLIENT_HANDSHAKE) | FM_TO(CLIENT_WAITING) |
+                                     FM_TO(CLIENT_SENDING) | FM_TO(CLIENT_STOPPING)},
     [CLIENT_HANDSHAKE] = {"handshake",
                           FM_TO(CLIENT_WAITING) | FM_TO(CLIENT_SENDING) | FM_TO(CLIENT_STOPPING)},
     [CLIENT_WAITING] = {"waiting",
@@ -56,7 +60,14 @@ int net_client_new(struct net_client **ret_client, struct platform *platform,
 
     if (!options->host[0] || strlen(options->host) > 253)
         return fm_fail(why, FM_ECONFIG, "host name is empty or longer than 253 bytes");
-    int rc = options->tls ? tls_config_new_client(&tls, options->tls_ca_file, why) : FM_OK;
+    if (options->interface && strlen(options->interface) >= IF_NAMESIZE)
+        return fm_fail(why, FM_ECONFIG, "\"%s\" is no name of an interface", options->interface);
+    struct net_client_tunnel tunnel = {0};
+    int rc = FM_OK;
+    if (options->proxy && options->proxy[0])
+        rc = tunnel_set(&tunnel, options->proxy, why);
+    if (rc == FM_OK && options->tls)
+        rc = tls_config_new_client(&tls, options->tls_ca_file, why);
     if (rc < 0)
         return rc;
     struct net_client *client = calloc(1, sizeof *client);
@@ -72,8 +83,11 @@ int net_client_new(struct net_client **ret_client, struct platform *platform,
     client->loop = uv_platform_loop(platform);
     client->host = host;
     client->server_name = server_name;
+    if (options->interface)
+        (void)snprintf(client->interface, sizeof client->interface, "%s", options->interface);
     client->port = options->port;
     client->tls = tls;
+    client->tunnel = tunnel;
     client->connect_timeout_ns = options->connect_timeout_ns;
     client->stall_timeout_ns = options->stall_timeout_ns;
     client->state = (struct fm_sm){client_rules, CLIENT_IDLE};
@@ -256,6 +270,17 @@ static int client_connect_next(struct net_client *client)
     return rc;
 }
 
+/* Bytes reach the server. */
+static void client_on_way(struct net_client *client)
+{
+    if (!client->tls) {
+        client_begin(client);
+        return;
+    }
+    fm_sm_move(&client->state, CLIENT_HANDSHAKE);
+    link_on_handshake_bytes(client->link);
+}
+
 void client_on_connected(struct net_client *client, int failure)
 {
     if (failure) {
@@ -266,12 +291,28 @@ void client_on_connected(struct net_client *client, int failure)
         client_settle(client);
         return;
     }
-    if (!client->tls) {
-        client_begin(client);
+    if (!client->tunnel.is_set) {
+        client_on_way(client);
         return;
     }
-    fm_sm_move(&client->state, CLIENT_HANDSHAKE);
-    link_on_handshake_bytes(client->link);
+    fm_sm_move(&client->state, CLIENT_TUNNEL);
+    if (tunnel_begin(client) < 0)
+        client_stop(client, client_fail(client, FM_EIO, "write", NULL));
+    client_settle(client);
+}
+
+void client_on_tunnel_bytes(struct net_client *client, struct fm_slice input)
+{
+    struct fm_why why;
+    int rc = tunnel_on_bytes(client, input, &why);
+    if (rc == FM_MORE)
+        return;
+    if (rc == FM_OK) {
+        client_on_way(client);
+        return;
+    }
+    client_stop(client, client_fail(client, rc, why.text, NULL));
+    client_settle(client);
 }
 
 static void client_on_resolved(uv_getaddrinfo_t *request, int failure, struct addrinfo *addresses)
@@ -293,7 +334,8 @@ static void client_on_resolved(uv_getaddrinfo_t *request, int failure, struct ad
         client_stop(client,
                     client_fail(client, FM_EUNAVAILABLE, "name lookup", uv_strerror(failure)));
     else if (client_connect_next(client) < 0)
-        client_stop(client, client_fail(client, FM_EUNAVAILABLE, "no usable address", NULL));
+        client_stop(client, client_fail(client, FM_EUNAVAILABLE, "no usable address",
+                                        client->interface[0] ? client->interface : NULL));
     client_settle(client);
 }
 
@@ -306,11 +348,13 @@ static void client_resolve(struct net_client *client)
 
     client->reused = false;
     fm_sm_move(&client->state, CLIENT_RESOLVING);
-    (void)snprintf(port, sizeof port, "%u", client->port);
+    const char *host = client->tunnel.is_set ? client->tunnel.proxy.host : client->host;
+    (void)snprintf(port, sizeof port, "%u",
+                   client->tunnel.is_set ? client->tunnel.proxy.port : client->port);
     client_start_watch(client, client->connect_timeout_ns);
     if (lookup)
-        failure = uv_getaddrinfo(client->loop, &lookup->request, client_on_resolved, client->host,
-                                 port, &hints);
+        failure =
+            uv_getaddrinfo(client->loop, &lookup->request, client_on_resolved, host, port, &hints);
     if (failure) {
         free(lookup);
         client_stop(client,
@@ -354,6 +398,8 @@ static void client_read_piece(struct net_client *client)
         uint64_t piece = FM_MAX(call->rate_bytes_per_s / CLIENT_PACE_PER_S, CLIENT_PIECE_MIN);
         len = FM_MIN(len, piece);
     }
+    if (call->pacer)
+        len = FM_MIN(len, client->granted);
     if (!client->piece)
         client->piece = malloc(CLIENT_PIECE_BYTES);
     if (!client->piece) {
@@ -367,12 +413,28 @@ static void client_read_piece(struct net_client *client)
     pf_job_submit(client->platform, &client->job);
 }
 
+static bool client_must_ask(struct net_client *client)
+{
+    const struct net_call *call = client->call;
+    uint64_t want = FM_MIN(call->body_length - client->body_read, (uint64_t)CLIENT_PIECE_BYTES);
+    uint64_t wait_ns = 0;
+
+    client->granted = call->pacer->grant(call->pacer, (size_t)want, &wait_ns);
+    if (client->granted)
+        return false;
+    client->pacing = true;
+    pf_timer_start(client->platform, &client->pace, wait_ns);
+    return true;
+}
+
 /* Not before the rate allows what was sent so far. */
 static bool client_must_pace(struct net_client *client)
 {
     const struct net_call *call = client->call;
     uint64_t rate = call->rate_bytes_per_s;
 
+    if (call->pacer)
+        return client_must_ask(client);
     if (!rate)
         return false;
     double due = (double)client->body_read / (double)rate * (double)NET_SECOND_NS;

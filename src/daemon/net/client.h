@@ -3,12 +3,15 @@
 #ifndef NET_CLIENT_H
 #define NET_CLIENT_H
 
+#include <net/if.h>
+
 #include "internal.h"
 
 enum client_state { /* up to HANDSHAKE the connect timeout counts, then the stall timeout */
                     CLIENT_IDLE,
                     CLIENT_RESOLVING,
                     CLIENT_CONNECTING,
+                    CLIENT_TUNNEL,
                     CLIENT_HANDSHAKE,
                     CLIENT_WAITING,
                     CLIENT_SENDING,
@@ -34,12 +37,21 @@ struct client_lookup { /* owned by libuv while it runs; an abandoned one frees i
     struct net_client *client; /* borrowed; NULL: abandoned */
 };
 
+struct net_client_tunnel {
+    bool is_set;
+    struct net_endpoint proxy;
+    char question[640], answer[4096];
+    size_t answer_len;
+};
+
 struct net_client {
-    struct platform *platform; /* borrowed */
-    uv_loop_t *loop;           /* borrowed */
-    char *host, *server_name;  /* owned */
+    struct platform *platform;   /* borrowed */
+    uv_loop_t *loop;             /* borrowed */
+    char *host, *server_name;    /* owned */
+    char interface[IF_NAMESIZE]; /* "": any */
     uint16_t port;
     struct tls_config *tls; /* shared; NULL: plain */
+    struct net_client_tunnel tunnel;
     uint64_t connect_timeout_ns, stall_timeout_ns;
     struct http_limits limits;
 
@@ -67,6 +79,7 @@ struct net_client {
     int job_rc;
     uint8_t *piece;   /* owned */
     size_t piece_len; /* being read or sent */
+    size_t granted;   /* by the call's pacer, of the next piece */
     uint64_t body_read;
     uint64_t sending_ns;
 
@@ -80,6 +93,7 @@ struct net_client {
 void client_stop(struct net_client *client, int rc);
 void client_begin(struct net_client *client);
 void client_on_connected(struct net_client *client, int failure);
+void client_on_tunnel_bytes(struct net_client *client, struct fm_slice input);
 void client_on_written(struct net_client *client);
 void client_on_input(struct net_client *client, struct fm_slice input);
 void client_on_link_end(struct net_client *client, int rc, const char *detail);
@@ -89,8 +103,15 @@ FM_MUST int link_open(struct link **ret_link, struct net_client *client,
                       const struct sockaddr *address);
 void link_close(struct link *link);                              /* and takes it from its client */
 FM_MUST int link_send(struct link *link, struct fm_slice plain); /* plain stays until written */
+/* Below TLS. */
+FM_MUST int link_send_plain(struct link *link, struct fm_slice bytes);
 bool link_is_writing(const struct link *link);
 bool link_has_moved(struct link *link); /* bytes went out since the last question */
 void link_on_handshake_bytes(struct link *link);
+
+/* tunnel.c: "http://host:port" or "host:port" of a proxy; the question to it; its answer. */
+FM_MUST int tunnel_set(struct net_client_tunnel *tunnel, const char *proxy, struct fm_why *why);
+FM_MUST int tunnel_begin(struct net_client *client);
+FM_MUST int tunnel_on_bytes(struct net_client *client, struct fm_slice input, struct fm_why *why);
 
 #endif

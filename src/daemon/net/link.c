@@ -5,7 +5,10 @@
  * while idle (a server that hangs up is noticed). */
 #include "client.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 struct link_write {
     uv_write_t request;
@@ -33,6 +36,13 @@ void link_close(struct link *link)
     uv_close(&link->socket.handle, link_on_closed);
 }
 
+static void link_count(struct link *link, size_t bytes)
+{
+    struct net_call *call = link->client ? link->client->call : NULL;
+    if (call && call->pacer)
+        call->pacer->moved(call->pacer, bytes);
+}
+
 static void link_on_connected(uv_connect_t *connect, int failure)
 {
     struct link *link = FM_CONTAINER(connect, struct link, connect);
@@ -42,6 +52,25 @@ static void link_on_connected(uv_connect_t *connect, int failure)
     if (!failure)
         failure = uv_read_start(&link->socket.stream, link_on_alloc, link_on_read);
     client_on_connected(link->client, failure);
+}
+
+/* Packets go out through the client's interface or not at all.  Since Linux 5.7 that needs no
+ * privilege. */
+static int link_bind_interface(struct link *link, int family)
+{
+    const char *interface = link->client->interface;
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0)
+        return uv_translate_sys_error(errno);
+    int failure = 0;
+    if (setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, interface, (socklen_t)strlen(interface)) != 0)
+        failure = uv_translate_sys_error(errno);
+    if (!failure)
+        failure = uv_tcp_open(&link->socket.tcp, fd);
+    if (failure)
+        close(fd);
+    return failure;
 }
 
 int link_open(struct link **ret_link, struct net_client *client, const struct sockaddr *address)
@@ -62,7 +91,9 @@ int link_open(struct link **ret_link, struct net_client *client, const struct so
     link->socket.handle.data = link;
     link->client = client;
     *ret_link = link;
-    int failure = uv_tcp_connect(&link->connect, &link->socket.tcp, address, link_on_connected);
+    int failure = client->interface[0] ? link_bind_interface(link, address->sa_family) : 0;
+    if (!failure)
+        failure = uv_tcp_connect(&link->connect, &link->socket.tcp, address, link_on_connected);
     if (failure) {
         link_close(link);
         return FM_EUNAVAILABLE;
@@ -101,14 +132,14 @@ static void link_on_written(uv_write_t *request, int failure)
         client_on_written(link->client);
 }
 
-static int link_write_out(struct link *link, struct fm_slice plain)
+static int link_write_out(struct link *link, struct fm_slice plain, bool is_encrypted)
 {
     struct link_write *write = calloc(1, sizeof *write);
 
     if (!write)
         return FM_ENOMEM;
     write->link = link;
-    if (link->tls) {
+    if (is_encrypted) {
         struct fm_buf *output = tls_output(link->tls);
         write->bytes = *output;
         fm_buf_init(output, output->bytes_max);
@@ -121,6 +152,7 @@ static int link_write_out(struct link *link, struct fm_slice plain)
         return FM_EIO;
     }
     link->write_count++;
+    link_count(link, plain.len);
     link->queued_bytes = uv_stream_get_write_queue_size(&link->socket.stream);
     return FM_OK;
 }
@@ -132,14 +164,19 @@ int link_send(struct link *link, struct fm_slice plain)
         if (rc < 0)
             return rc;
     }
-    return link_write_out(link, plain);
+    return link_write_out(link, plain, link->tls != NULL);
+}
+
+int link_send_plain(struct link *link, struct fm_slice bytes)
+{
+    return link_write_out(link, bytes, false);
 }
 
 /* ---- in ---- */
 
 static int link_flush_tls(struct link *link)
 {
-    return tls_output(link->tls)->len ? link_write_out(link, FM_SLICE("")) : FM_OK;
+    return tls_output(link->tls)->len ? link_write_out(link, FM_SLICE(""), true) : FM_OK;
 }
 
 void link_on_handshake_bytes(struct link *link)
@@ -180,6 +217,10 @@ static void link_decrypt(struct link *link)
 
 static void link_on_bytes(struct link *link, struct fm_slice input)
 {
+    if (link->client->state.state == CLIENT_TUNNEL) {
+        client_on_tunnel_bytes(link->client, input);
+        return;
+    }
     if (!link->tls) {
         if (link->client->state.state == CLIENT_IDLE)
             client_on_link_end(link->client, FM_EMALFORMED, "unasked bytes");
@@ -210,6 +251,8 @@ static void link_on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
 
     if (len == 0 || !link->client)
         return;
+    if (len > 0)
+        link_count(link, (size_t)len);
     if (len > 0)
         link_on_bytes(link, fm_slice(buf->base, (size_t)len));
     else if (len == UV_EOF)

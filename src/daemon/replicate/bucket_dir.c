@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bucket_dir - a directory laid out as Tempo's local backend: PATH/TENANT/UUID/OBJECT.
+/* bucket_dir - a directory laid out as Tempo's local backend: PATH/TENANT/UUID/OBJECT; beside it
+ * PATH-control for what is no block, since a reader takes every directory in PATH for a tenant.
  *
  * An object appears whole or not at all: it is linked there from the store's directory, or, across
  * file systems, written as OBJECT.part beside its place (names that a reader of the layout
@@ -14,6 +15,7 @@
 
 #define COPY_BYTES   FM_KIB(256)
 #define DIR_PATH_MAX 1024
+#define DIR_LIST_MAX 1000 /* names in an answer */
 
 struct bucket_dir {
     struct bucket bucket;
@@ -52,15 +54,25 @@ static bool dir_key_is_safe(const char *key)
     return len && key[0] != '/' && key[len - 1] != '/' && !strstr(key, "//") && !strstr(key, "..");
 }
 
-static int dir_fill_paths(const struct bucket_dir *self, const char *key, struct dir_work *work,
-                          struct fm_why *why)
+static int dir_fill_path(const struct bucket_dir *self, const struct bucket_request *request,
+                         const char *key, struct dir_work *work, struct fm_why *why)
 {
     if (!dir_key_is_safe(key))
         return fm_fail(why, FM_ECONFIG, "'%s' is not a key", key);
-    int len = snprintf(work->path, sizeof work->path, "%s/%s", self->path, key);
+    int len = snprintf(work->path, sizeof work->path, "%s%s/%s", self->path,
+                       request->is_control ? "-control" : "", key);
     if (len < 0 || (size_t)len + sizeof ".part" > sizeof work->path)
         return fm_fail(why, FM_ELIMIT, "%s: the path is too long", key);
-    memcpy(work->folder, work->path, (size_t)len + 1);
+    return FM_OK;
+}
+
+static int dir_fill_paths(const struct bucket_dir *self, struct bucket_request *request,
+                          struct dir_work *work)
+{
+    int rc = dir_fill_path(self, request, request->key, work, &request->why);
+    if (rc < 0)
+        return rc;
+    memcpy(work->folder, work->path, sizeof work->folder);
     *strrchr(work->folder, '/') = '\0';
     return FM_OK;
 }
@@ -155,7 +167,7 @@ static void dir_put_work(struct pf_job *job)
     struct bucket_request *request = FM_CONTAINER(job, struct bucket_request, job);
     struct bucket_dir *self = FM_CONTAINER(request->bucket, struct bucket_dir, bucket);
     struct dir_work *work = request->body_private;
-    int rc = dir_fill_paths(self, request->key, work, &request->why);
+    int rc = dir_fill_paths(self, request, work);
     if (rc == FM_OK)
         rc = dir_put_whole(self, request, work);
     request->size = request->source.size;
@@ -192,9 +204,81 @@ static void dir_get_work(struct pf_job *job)
     struct bucket_request *request = FM_CONTAINER(job, struct bucket_request, job);
     struct bucket_dir *self = FM_CONTAINER(request->bucket, struct bucket_dir, bucket);
     struct dir_work *work = request->body_private;
-    int rc = dir_fill_paths(self, request->key, work, &request->why);
+    int rc = dir_fill_paths(self, request, work);
     if (rc == FM_OK)
         rc = dir_get_whole(self, request, work->path);
+    if (rc < 0)
+        fm_buf_fini(&request->body);
+    request->outcome = dir_outcome(rc);
+}
+
+/* ---- list ---- */
+
+struct dir_names { /* the least of those behind `after`, in byte order; owned texts */
+    const char *after;
+    char **names;
+    size_t count;
+};
+
+static int dir_names_visit(void *self, const char *name, bool is_directory)
+{
+    struct dir_names *list = self;
+    size_t len = strlen(name), at = list->count;
+    bool is_part = len > 5 && strcmp(name + len - 5, ".part") == 0; /* half an object */
+    if (is_directory || is_part || strcmp(name, list->after) <= 0)
+        return FM_OK;
+    while (at && strcmp(list->names[at - 1], name) > 0)
+        at--;
+    if (at == DIR_LIST_MAX)
+        return FM_OK;
+    char *copy = strdup(name);
+    if (!copy)
+        return FM_ENOMEM;
+    if (list->count == DIR_LIST_MAX)
+        free(list->names[--list->count]);
+    memmove(&list->names[at + 1], &list->names[at], (list->count - at) * sizeof *list->names);
+    list->names[at] = copy;
+    list->count++;
+    return FM_OK;
+}
+
+static int dir_list_whole(struct bucket_dir *self, struct bucket_request *request, const char *path)
+{
+    struct dir_names list = {.after = request->list_after};
+    list.names = calloc(DIR_LIST_MAX, sizeof *list.names);
+    if (!list.names)
+        return fm_fail(&request->why, FM_ENOMEM, "no memory for a list");
+    int rc =
+        self->platform->ops->list(self->platform, path, dir_names_visit, &list, &request->why);
+    fm_buf_init(&request->body, request->body_max);
+    for (size_t i = 0; i < list.count; i++) {
+        if (rc == FM_OK) {
+            fm_buf_puts(&request->body, list.names[i]);
+            fm_buf_puts(&request->body, "\n");
+        }
+        free(list.names[i]);
+    }
+    free(list.names);
+    if (rc == FM_OK && request->body.failed)
+        rc = fm_fail(&request->why, FM_ELIMIT, "%s: the list is too long", path);
+    return rc == FM_ENOTFOUND ? FM_OK : rc;
+}
+
+static void dir_list_work(struct pf_job *job)
+{
+    struct bucket_request *request = FM_CONTAINER(job, struct bucket_request, job);
+    struct bucket_dir *self = FM_CONTAINER(request->bucket, struct bucket_dir, bucket);
+    struct dir_work *work = request->body_private;
+    char key[DIR_PATH_MAX];
+    size_t len = strlen(request->key);
+    int rc = FM_ECONFIG;
+    if (len && len < sizeof key && request->key[len - 1] == '/') {
+        memcpy(key, request->key, len);
+        key[len - 1] = '\0';
+        rc = dir_fill_path(self, request, key, work, &request->why);
+    }
+    if (rc == FM_OK)
+        rc = dir_list_whole(self, request, work->path);
     if (rc < 0)
         fm_buf_fini(&request->body);
     request->outcome = dir_outcome(rc);
@@ -240,6 +324,11 @@ static void dir_get(struct bucket *bucket, struct bucket_request *request)
     dir_start(bucket, request, dir_get_work);
 }
 
+static void dir_list(struct bucket *bucket, struct bucket_request *request)
+{
+    dir_start(bucket, request, dir_list_work);
+}
+
 static void dir_cancel(struct bucket *bucket, struct bucket_request *request)
 {
     (void)bucket;
@@ -273,6 +362,7 @@ int bucket_dir_new(struct bucket **ret_bucket, struct platform *platform, const 
     static const struct bucket_ops ops = {
         .put = dir_put,
         .get = dir_get,
+        .list = dir_list,
         .cancel = dir_cancel,
         .free = dir_free,
         .describe = dir_describe,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bucket_s3 - the bucket itself: options, credentials, connections, what the server can do. */
+/* bucket_s3 - the bucket itself: options, connections, what the server can do. */
 #include "bucket_s3.h"
 
 #include <stdio.h>
@@ -14,9 +14,13 @@ static struct bucket_s3 *bucket_s3_of(struct bucket *bucket)
     return FM_CONTAINER(bucket, struct bucket_s3, bucket);
 }
 
-int64_t bucket_s3_now_s(struct bucket_s3 *s3)
+struct s3_endpoint bucket_s3_endpoint(const struct bucket_s3 *s3,
+                                      const struct bucket_request *request)
 {
-    return (int64_t)(pf_wall_ns(s3->platform) / FM_NS_PER_S) + s3->clock_offset_s;
+    struct s3_endpoint endpoint = s3->endpoint;
+    if (request->is_control)
+        memcpy(endpoint.prefix, s3->control_prefix, sizeof endpoint.prefix);
+    return endpoint;
 }
 
 /* ---- connections ---- */
@@ -34,6 +38,8 @@ static int bucket_s3_connect(struct bucket_s3 *s3, struct s3_client *slot, struc
         .port = s3->endpoint.port,
         .tls = strcmp(s3->endpoint.scheme, "https") == 0,
         .tls_ca_file = s3->tls_ca_file,
+        .interface = s3->interface,
+        .proxy = s3->proxy,
         .connect_timeout_ns = FM_MIN(s3->timeout_ns, CONNECT_TIMEOUT_MAX_NS),
         .stall_timeout_ns = s3->timeout_ns,
     };
@@ -62,61 +68,6 @@ void bucket_s3_give_client(struct s3_client *slot)
     slot->busy = false;
 }
 
-/* ---- credentials ---- */
-
-static int credential_read(struct bucket_s3 *s3, const char *path, struct fm_buf *text,
-                           struct fm_why *why)
-{
-    fm_buf_reset(text);
-    if (!path)
-        return FM_OK;
-    int rc = pf_read_file(s3->platform, path, text, why);
-    if (rc < 0)
-        return rc;
-    size_t lead = 0;
-    while (text->len && text->ptr[text->len - 1] <= ' ')
-        text->len--;
-    while (lead < text->len && text->ptr[lead] <= ' ')
-        lead++;
-    fm_buf_consume(text, lead);
-    return text->len ? FM_OK : fm_fail(why, FM_ECONFIG, "%s is empty", path);
-}
-
-int bucket_s3_read_credentials(struct bucket_s3 *s3, struct fm_buf texts[3], struct fm_why *why)
-{
-    int rc = credential_read(s3, s3->access_key_file, &texts[0], why);
-    if (rc == FM_OK)
-        rc = credential_read(s3, s3->secret_key_file, &texts[1], why);
-    if (rc == FM_OK)
-        rc = credential_read(s3, s3->session_token_file, &texts[2], why);
-    return rc;
-}
-
-static bool credential_swap(struct fm_buf *own, struct fm_buf *fresh)
-{
-    bool differs = !fm_slice_equal(fm_buf_slice(own), fm_buf_slice(fresh));
-    struct fm_buf old = *own;
-    *own = *fresh;
-    *fresh = old;
-    return differs;
-}
-
-bool bucket_s3_set_credentials(struct bucket_s3 *s3, struct fm_buf texts[3])
-{
-    bool differs = credential_swap(&s3->access_key, &texts[0]);
-    differs |= credential_swap(&s3->secret_key, &texts[1]);
-    differs |= credential_swap(&s3->session_token, &texts[2]);
-    s3->has_credentials = true;
-    return differs;
-}
-
-static void credential_fini(struct fm_buf *text)
-{
-    if (text->ptr)
-        explicit_bzero(text->ptr, text->cap);
-    fm_buf_fini(text);
-}
-
 /* ---- operations ---- */
 
 static void s3_put(struct bucket *bucket, struct bucket_request *request)
@@ -127,6 +78,11 @@ static void s3_put(struct bucket *bucket, struct bucket_request *request)
 static void s3_get(struct bucket *bucket, struct bucket_request *request)
 {
     transfer_start_get(bucket_s3_of(bucket), request);
+}
+
+static void s3_list(struct bucket *bucket, struct bucket_request *request)
+{
+    transfer_start_list(bucket_s3_of(bucket), request);
 }
 
 static void s3_cancel(struct bucket *bucket, struct bucket_request *request)
@@ -150,13 +106,9 @@ static struct bucket *s3_free(struct bucket *bucket)
         fm_list_remove(&upload->link);
         free(upload);
     }
-    credential_fini(&s3->access_key);
-    credential_fini(&s3->secret_key);
-    credential_fini(&s3->session_token);
-    free(s3->access_key_file);
-    free(s3->secret_key_file);
-    free(s3->session_token_file);
     free(s3->tls_ca_file);
+    free(s3->interface);
+    free(s3->proxy);
     free(s3->state_dir);
     free(s3);
     return NULL;
@@ -174,10 +126,9 @@ static void s3_describe(const struct bucket *bucket, char *text, size_t size)
 static void s3_put_metrics(const struct bucket *bucket, struct fm_buf *out)
 {
     const struct bucket_s3 *s3 = FM_CONTAINER(bucket, const struct bucket_s3, bucket);
-    metric_family(out, "fermata_upload_clock_offset_seconds", "gauge",
-                  "The bucket's clock minus ours, as it told us when it refused a request.");
-    metric_line_double(out, "fermata_upload_clock_offset_seconds", NULL,
-                       (double)s3->clock_offset_s);
+    bucket_clock_put_metrics(&s3->clock, out);
+    if (s3->credentials)
+        credentials_put_metrics(s3->credentials, out);
     metric_family(out, "fermata_upload_repairs_total", "counter",
                   "Requests repeated at once with another clock, region or fresh credentials.");
     metric_line(out, "fermata_upload_repairs_total", "kind=\"clock\"",
@@ -207,26 +158,46 @@ static char *text_copy(const char *text, bool *ok)
     return copy;
 }
 
+/* Without slashes around it. */
+static int bucket_s3_set_control(struct bucket_s3 *s3, const char *prefix, struct fm_why *why)
+{
+    prefix += strspn(prefix, "/");
+    size_t len = strlen(prefix);
+    while (len && prefix[len - 1] == '/')
+        len--;
+    if (len >= sizeof s3->control_prefix)
+        return fm_fail(why, FM_ECONFIG, "the control prefix is too long");
+    memcpy(s3->control_prefix, prefix, len);
+    s3->control_prefix[len] = '\0';
+    size_t own = strlen(s3->endpoint.prefix);
+    /* A reader takes every first name below the prefix for a tenant. */
+    if (len && own && strncmp(s3->control_prefix, s3->endpoint.prefix, own) == 0 &&
+        (s3->control_prefix[own] == '/' || s3->control_prefix[own] == '\0'))
+        return fm_fail(why, FM_ECONFIG, "the control prefix must not be below the prefix");
+    return FM_OK;
+}
+
 static int bucket_s3_set_options(struct bucket_s3 *s3, const struct bucket_s3_options *options,
                                  struct fm_why *why)
 {
     bool ok = true;
-    s3->access_key_file = text_copy(options->access_key_file, &ok);
-    s3->secret_key_file = text_copy(options->secret_key_file, &ok);
-    s3->session_token_file = text_copy(options->session_token_file, &ok);
     s3->tls_ca_file = text_copy(options->tls_ca_file, &ok);
+    s3->interface = text_copy(options->interface, &ok);
+    s3->proxy = text_copy(options->proxy, &ok);
     s3->state_dir = text_copy(options->state_dir, &ok);
     if (!ok)
         return fm_fail(why, FM_ENOMEM, "no memory for the bucket");
-    if (!s3->access_key_file || !s3->secret_key_file)
-        return fm_fail(why, FM_ECONFIG, "[upload.s3] needs access_key_file and secret_key_file");
     if (options->part_bytes == 0 || options->timeout_ns == 0)
         return fm_fail(why, FM_ECONFIG, "part size and timeout of S3 must not be zero");
+    s3->credentials = options->credentials;
+    s3->storage = options->storage;
     s3->endpoint = options->endpoint;
     s3->single_put_max = options->single_put_max;
     s3->part_bytes = options->part_bytes;
     s3->timeout_ns = options->timeout_ns;
-    return s3->state_dir ? multipart_state_load(s3, why) : FM_OK;
+    int rc =
+        options->control_prefix ? bucket_s3_set_control(s3, options->control_prefix, why) : FM_OK;
+    return rc == FM_OK && s3->state_dir ? multipart_state_load(s3, why) : rc;
 }
 
 int bucket_s3_new(struct bucket **ret_bucket, struct platform *platform,
@@ -235,21 +206,20 @@ int bucket_s3_new(struct bucket **ret_bucket, struct platform *platform,
     static const struct bucket_ops ops = {
         .put = s3_put,
         .get = s3_get,
+        .list = s3_list,
         .cancel = s3_cancel,
         .free = s3_free,
         .describe = s3_describe,
         .put_metrics = s3_put_metrics,
+        .has_wire = true,
     };
     struct bucket_s3 *s3 = calloc(1, sizeof *s3);
     if (!s3)
         return fm_fail(why, FM_ENOMEM, "no memory for the bucket");
     s3->bucket.ops = &ops;
-    s3->platform = platform;
+    s3->platform = s3->clock.platform = platform;
     s3->use_conditional = s3->use_checksum = s3->use_multipart = true;
     fm_list_init(&s3->uploads);
-    fm_buf_init(&s3->access_key, S3_CREDENTIAL_BYTES_MAX);
-    fm_buf_init(&s3->secret_key, S3_CREDENTIAL_BYTES_MAX);
-    fm_buf_init(&s3->session_token, S3_CREDENTIAL_BYTES_MAX);
     int rc = bucket_s3_set_options(s3, options, why);
     if (rc < 0) {
         (void)s3_free(&s3->bucket);

@@ -1,24 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of the S3 bucket share.
  *
- *   bucket_s3.c    the bucket: options, credentials, connections, features
+ *   bucket_s3.c    the bucket: options, connections, features
  *   transfer.c     one request of the replicator: a plan of exchanges
+ *   listing.c      the plan of a list
  *   exchange.c     one signed HTTP exchange, with the repairs that need no waiting
  *   multipart.c    the plan of a large put;  multipart_state.c  what of it survives a restart
  */
 #ifndef FERMATA_REPLICATE_BUCKET_S3_H
 #define FERMATA_REPLICATE_BUCKET_S3_H
 
+#include "clock.h"
+#include "fermata/credentials.h"
 #include "fermata/net.h"
 #include "fermata/replicate.h"
 #include "fermata/telemetry.h"
 
-#define S3_CLIENTS_MAX          16
-#define S3_ANSWER_BYTES_MAX     FM_KIB(64)
-#define S3_LISTING_BYTES_MAX    FM_MIB(1)
-#define S3_CREDENTIAL_BYTES_MAX FM_KIB(8)
-#define S3_EXPECT_BYTES         FM_MIB(1) /* bodies above this ask first */
-#define S3_SWEEP_MAX            8         /* forgotten uploads of a key that one attempt aborts */
+#define S3_CLIENTS_MAX       16
+#define S3_ANSWER_BYTES_MAX  FM_KIB(64)
+#define S3_LISTING_BYTES_MAX FM_MIB(1)
+#define S3_EXPECT_BYTES      FM_MIB(1) /* bodies above this ask first */
+#define S3_SWEEP_MAX         8         /* forgotten uploads of a key that one attempt aborts */
 
 struct s3_client { /* a connection; busy while an exchange uses it */
     struct net_client *client;
@@ -39,12 +41,13 @@ struct bucket_s3 {
     struct bucket bucket;
     struct platform *platform;
     struct s3_endpoint endpoint;
+    char control_prefix[sizeof(((struct s3_endpoint *)0)->prefix)]; /* "": no control space */
+    struct s3_storage storage;
     uint64_t generation; /* grows when the endpoint's host changes */
-    char *access_key_file, *secret_key_file, *session_token_file, *tls_ca_file, *state_dir;
+    char *tls_ca_file, *interface, *proxy, *state_dir;
     uint64_t single_put_max, part_bytes, timeout_ns;
-    struct fm_buf access_key, secret_key, session_token;
-    bool has_credentials;
-    int64_t clock_offset_s; /* the server's clock minus ours */
+    struct credentials *credentials; /* borrowed; NULL: nothing is signed */
+    struct bucket_clock clock;
     /* Features that a server may lack: lowered once, for the life of the process. */
     bool use_conditional, use_checksum, use_multipart;
     bool conditional_works, checksum_works; /* seen to */
@@ -74,6 +77,10 @@ struct transfer { /* one bucket_request at work */
     size_t answer_bytes_max;
     transfer_next *after_exchange;
     unsigned repairs;
+    struct credentials_wait wait;
+    bool is_waiting;     /* for credentials */
+    uint64_t generation; /* of those that the request was signed with */
+    int64_t signed_unix_s;
     bool sent_checksum, sent_condition;
     uint8_t sha256[32], crc32c[4];
     struct fm_arena arena;
@@ -90,7 +97,10 @@ struct transfer { /* one bucket_request at work */
     transfer_next *after_job;
     int job_rc;
     struct fm_why job_why;
-    struct fm_buf credential_texts[3];
+
+    /* list */
+    struct fm_buf names, page_token, list_from;
+    uint32_t name_count;
 
     /* multipart */
     struct s3_pending_upload
@@ -110,6 +120,7 @@ struct transfer { /* one bucket_request at work */
 /* transfer.c */
 void transfer_start_get(struct bucket_s3 *s3, struct bucket_request *request);
 void transfer_start_put(struct bucket_s3 *s3, struct bucket_request *request);
+void transfer_start_list(struct bucket_s3 *s3, struct bucket_request *request);
 void transfer_cancel(struct transfer *transfer);
 void transfer_end(struct transfer *transfer, enum s3_outcome outcome); /* done is called */
 void transfer_end_cancelled(struct transfer *transfer);
@@ -121,6 +132,9 @@ void transfer_defer(struct transfer *transfer, transfer_next *next);
 
 /* exchange.c: transfer->call and body are set; after_exchange finds transfer->answer. */
 void exchange_start(struct transfer *transfer, transfer_next *after);
+
+/* listing.c */
+void listing_start(struct transfer *transfer);
 
 /* multipart.c */
 void multipart_start(struct transfer *transfer);
@@ -137,10 +151,8 @@ int multipart_state_load(struct bucket_s3 *s3, struct fm_why *why);
 /* bucket_s3.c */
 struct s3_client *bucket_s3_take_client(struct bucket_s3 *s3, struct fm_why *why);
 void bucket_s3_give_client(struct s3_client *client);
-int64_t bucket_s3_now_s(struct bucket_s3 *s3);
-/* Reads the credential files into texts; from a job. */
-int bucket_s3_read_credentials(struct bucket_s3 *s3, struct fm_buf texts[3], struct fm_why *why);
-/* Takes them over; true if they differ from the ones in use. */
-bool bucket_s3_set_credentials(struct bucket_s3 *s3, struct fm_buf texts[3]);
+/* Where a request's key is: the endpoint with the prefix that it belongs below. */
+struct s3_endpoint bucket_s3_endpoint(const struct bucket_s3 *s3,
+                                      const struct bucket_request *request);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* exchange - one signed HTTP exchange.
  *
- *   credentials (job, if none yet) -> digest (job, if there is a body) -> sign, send -> answer
- *        ^                                                                          |
- *        +---- once each: other clock, other region, fresh credentials -------------+
+ *   digest (job, if there is a body) -> credentials (a wait, if there are none) -> sign, send
+ *     ^                                                                                   |
+ *     +------- once each: other clock, other region, fresh credentials ------- answer <---+
  *
  * A body is hashed before it is signed: SHA-256 over plain HTTP, where nothing else protects it,
  * CRC-32C over TLS (it costs next to nothing and the server checks what it stored).
@@ -17,34 +17,32 @@
 #include "fermata/hash.h"
 #include "fermata/units.h"
 
-#define DIGEST_BYTES  FM_KIB(256)
-#define CLOCK_TRUST_S (24 * 3600)
-#define CLOCK_SET_S   INT64_C(1704067200) /* 2024-01-01: a clock before that was never set */
+#define DIGEST_BYTES FM_KIB(256)
 
 static void exchange_digest(struct transfer *transfer);
 static void exchange_send(struct transfer *transfer);
 
 /* ---- credentials ---- */
 
-static void exchange_credentials_work(struct pf_job *job)
+static void exchange_on_credentials(struct credentials_wait *wait)
 {
-    struct transfer *transfer = FM_CONTAINER(job, struct transfer, job);
-    transfer->job_rc =
-        bucket_s3_read_credentials(transfer->s3, transfer->credential_texts, &transfer->job_why);
+    struct transfer *transfer = FM_CONTAINER(wait, struct transfer, wait);
+    transfer->is_waiting = false;
+    if (wait->rc == FM_OK) {
+        exchange_digest(transfer);
+        return;
+    }
+    /* What the bucket said about the old ones is of more use, if there were any. */
+    if (!transfer->request->why.text[0])
+        transfer->request->why = wait->why;
+    transfer_end(transfer, S3_AUTH);
 }
 
-static void exchange_after_credentials(struct transfer *transfer)
+static void exchange_await_credentials(struct transfer *transfer)
 {
-    struct bucket_s3 *s3 = transfer->s3;
-    if (transfer->job_rc == FM_OK) {
-        (void)bucket_s3_set_credentials(s3, transfer->credential_texts);
-        exchange_digest(transfer);
-    } else if (s3->has_credentials) {
-        exchange_digest(transfer); /* the old ones may still be good */
-    } else {
-        transfer->request->why = transfer->job_why;
-        transfer_end(transfer, S3_AUTH);
-    }
+    transfer->is_waiting = true;
+    transfer->wait.done = exchange_on_credentials;
+    credentials_wait_start(transfer->s3->credentials, &transfer->wait);
 }
 
 /* ---- digest ---- */
@@ -119,15 +117,9 @@ static void exchange_digest(struct transfer *transfer)
 static bool exchange_repair_clock(struct transfer *transfer)
 {
     struct bucket_s3 *s3 = transfer->s3;
-    int64_t now_s = (int64_t)(pf_wall_ns(s3->platform) / FM_NS_PER_S);
-    int64_t offset_s = transfer->answer.date_unix_s - now_s;
-    bool believable = llabs(offset_s) <= CLOCK_TRUST_S || now_s < CLOCK_SET_S;
-    if (transfer->answer.date_unix_s == 0 || !believable)
+    if (!bucket_clock_adopt(&s3->clock, transfer->answer.date_unix_s))
         return false;
-    s3->clock_offset_s = offset_s;
     metric_add(&s3->clock_repairs, 1);
-    log_warn("upload.clock", "offset_s=%lld why=\"the bucket's clock differs from ours\"",
-             (long long)offset_s);
     return true;
 }
 
@@ -150,9 +142,21 @@ static bool exchange_repair_region(struct transfer *transfer)
 /* A HEAD that is refused says nothing but the time: a wrong clock looks like a wrong key. */
 static bool exchange_looks_skewed(struct transfer *transfer)
 {
-    int64_t delta_s = transfer->answer.date_unix_s - bucket_s3_now_s(transfer->s3);
+    int64_t delta_s = transfer->answer.date_unix_s - transfer->signed_unix_s;
     return transfer->answer.outcome == S3_AUTH && !transfer->answer.code[0] &&
            transfer->answer.date_unix_s && llabs(delta_s) > 300;
+}
+
+static bool exchange_repair_credentials(struct transfer *transfer)
+{
+    struct credentials *credentials = transfer->s3->credentials;
+    transfer->wait.done = exchange_on_credentials;
+    if (!credentials || !credentials_renew(credentials, transfer->generation, &transfer->wait))
+        return false;
+    transfer->is_waiting = true;
+    transfer->repairs |= REPAIR_CREDENTIALS;
+    metric_add(&transfer->s3->credential_repairs, 1);
+    return true;
 }
 
 static bool exchange_repair(struct transfer *transfer)
@@ -172,12 +176,8 @@ static bool exchange_repair(struct transfer *transfer)
         exchange_digest(transfer);
         return true;
     }
-    if (outcome == S3_AUTH && transfer->status && !(transfer->repairs & REPAIR_CREDENTIALS)) {
-        transfer->repairs |= REPAIR_CREDENTIALS;
-        metric_add(&transfer->s3->credential_repairs, 1);
-        transfer_run_job(transfer, exchange_credentials_work, exchange_after_credentials);
-        return true;
-    }
+    if (outcome == S3_AUTH && transfer->status && !(transfer->repairs & REPAIR_CREDENTIALS))
+        return exchange_repair_credentials(transfer);
     return false;
 }
 
@@ -221,6 +221,7 @@ static void exchange_read_answer(struct transfer *transfer, int rc)
     }
     transfer->status = view.status;
     s3_answer_read(&transfer->call, &view, &transfer->answer);
+    bucket_clock_measure(&transfer->s3->clock, transfer->answer.date_unix_s);
     if (rc == FM_OK && transfer->answer_body.failed)
         transfer->answer.outcome = S3_TRANSIENT; /* no memory for it */
     if (rc == FM_EDENIED)
@@ -242,16 +243,20 @@ static void exchange_on_done(struct net_call *net, int rc)
 
 /* ---- sending ---- */
 
+/* FM_NONE: there are no credentials that could be used. */
 static int exchange_sign(struct transfer *transfer, struct s3_request *ret_request)
 {
     struct bucket_s3 *s3 = transfer->s3;
-    struct s3_credentials credentials = {fm_buf_slice(&s3->access_key),
-                                         fm_buf_slice(&s3->secret_key),
-                                         fm_buf_slice(&s3->session_token)};
+    struct s3_credentials keys, *credentials = s3->credentials ? &keys : NULL;
+    struct s3_endpoint endpoint = bucket_s3_endpoint(s3, transfer->request);
+    if (credentials && !credentials_get(s3->credentials, &keys, &transfer->generation))
+        return FM_NONE;
     fm_arena_reset(&transfer->arena);
     transfer->sent_condition = transfer->call.object.create_only;
     transfer->sent_checksum = transfer->call.object.crc32c != NULL;
-    return s3_request_build(&s3->endpoint, &credentials, &transfer->call, bucket_s3_now_s(s3),
+    transfer->call.object.storage = &s3->storage;
+    transfer->signed_unix_s = bucket_clock_now_s(&s3->clock);
+    return s3_request_build(&endpoint, credentials, &transfer->call, transfer->signed_unix_s,
                             &transfer->arena, ret_request);
 }
 
@@ -270,6 +275,7 @@ static void exchange_fill_call(struct transfer *transfer, const struct s3_reques
         .body_offset = transfer->body_offset,
         .body_length = transfer->body_length,
         .expect_continue = transfer->body_length > S3_EXPECT_BYTES,
+        .pacer = transfer->request->pacer,
         .response_bytes_max = transfer->answer_bytes_max,
         .done = exchange_on_done,
         .self = transfer,
@@ -280,6 +286,10 @@ static void exchange_send(struct transfer *transfer)
 {
     struct s3_request request;
     int rc = exchange_sign(transfer, &request);
+    if (rc == FM_NONE) { /* they expired while the body was hashed, or were never there */
+        exchange_await_credentials(transfer);
+        return;
+    }
     if (rc < 0) {
         (void)fm_fail(&transfer->request->why, rc, "the request cannot be signed: %s",
                       fm_rc_text(rc));
@@ -299,8 +309,5 @@ void exchange_start(struct transfer *transfer, transfer_next *after)
 {
     transfer->after_exchange = after;
     transfer->repairs = 0;
-    if (!transfer->s3->has_credentials)
-        transfer_run_job(transfer, exchange_credentials_work, exchange_after_credentials);
-    else
-        exchange_digest(transfer);
+    exchange_digest(transfer);
 }

@@ -3,10 +3,11 @@
 #ifndef FERMATA_REPLICATE_INTERNAL_H
 #define FERMATA_REPLICATE_INTERNAL_H
 
+#include "fermata/pace.h"
 #include "fermata/replicate.h"
 #include "fermata/telemetry.h"
 
-#define UPLOADS_MAX    16         /* at once */
+#define UPLOADS_MAX    16         /* at once; one of them is kept for the express lane */
 #define META_BYTES_MAX FM_KIB(64) /* of meta.json, ours and the bucket's */
 #define OUTCOME_COUNT  (S3_REFUSED + 1)
 
@@ -19,6 +20,7 @@ struct pending {
     bool is_dropped;           /* the store wants it gone: no more attempts, no marking */
     bool is_taken;             /* its name on the bucket belongs to something else */
     bool shared_fault;         /* the last failure was the endpoint's, not this block's */
+    bool is_stale;             /* it waited while the endpoint was in trouble: backlog */
 };
 
 /* One block on its way; see upload.c for the picture. */
@@ -36,6 +38,22 @@ struct upload {
     char key[512];
     char path[640];
     struct bucket_request request;
+    enum upload_lane lane; /* of pending */
+    struct uplink_pass pass;
+    struct pf_timer timer; /* until debts are paid */
+};
+
+/* Blocks that wait, oldest first; what is fresh and what is backlog is a matter of age. */
+enum lanes_list { LANES_EXPRESS, LANES_RECALL, LANES_NORMAL, LANES_LIST_COUNT };
+struct lanes {
+    struct fm_link lists[LANES_LIST_COUNT]; /* struct pending */
+    struct pace_shares shares;
+    uint32_t active[UPLOAD_LANE_COUNT]; /* uploads */
+    bool is_held;                       /* the last pick found one that the uplink did not admit */
+};
+
+struct rates {                                   /* of sending */
+    uint64_t busy_since_ns, busy_ns, busy_bytes; /* busy_since_ns 0: idle */
 };
 
 struct replicator_counters {
@@ -47,12 +65,14 @@ struct replicator {
     struct store *store;
     struct bucket *bucket; /* owned */
     struct replicator_options options;
-    struct fm_link waiting; /* oldest first */
+    struct uplink *uplink; /* owned */
+    struct lanes lanes;
+    struct rates rates;
     struct upload uploads[UPLOADS_MAX];
     uint32_t active, limit; /* limit: adaptive, 1 to options.concurrency_max */
-    uint32_t picks;         /* every fourth is the newest */
     uint32_t failures_in_row;
-    uint64_t hold_until_ns; /* the endpoint is in trouble: nothing starts before */
+    uint64_t trouble_since_ns; /* with failures_in_row: the first of them */
+    uint64_t hold_until_ns;    /* the endpoint is in trouble: nothing starts before */
     struct pf_timer timer;
     uint64_t pending_blocks, pending_bytes, pending_spans;
     struct replicator_counters counters;
@@ -63,9 +83,30 @@ struct replicator {
     void *closed_self;
 };
 
+/* lanes.c */
+void lanes_init(struct lanes *lanes);
+void lanes_queue(struct lanes *lanes, struct pending *pending);
+/* Calls visit for all that wait; it may take its pending out of the list. */
+void lanes_each(const struct lanes *lanes, void (*visit)(void *self, struct pending *pending),
+                void *self);
+bool lanes_are_empty(const struct lanes *lanes);
+enum upload_lane lanes_of(const struct replicator *replicator, const struct pending *pending,
+                          uint64_t wall_ns);
+/* The block to start now, taken out, with its lane; NULL: none may. */
+struct pending *lanes_pick(struct replicator *replicator, uint64_t now_ns,
+                           enum upload_lane *ret_lane);
+/* What a block is going to cost on the wire, about. */
+uint64_t lanes_wire_bytes(const struct store_block *block);
+
+/* rates.c */
+void rates_on_active(struct rates *rates, uint32_t active, uint64_t now_ns); /* has changed */
+void rates_on_uploaded(struct rates *rates, uint64_t bytes);
+/* Bytes a second; UINT64_MAX: not known. */
+uint64_t rates_upload(const struct rates *rates, uint64_t now_ns);
+
 /* upload.c: begins; ends with one of the two below. */
 void upload_init(struct upload *upload, struct replicator *replicator);
-void upload_start(struct upload *upload, struct pending *pending);
+void upload_start(struct upload *upload, struct pending *pending, enum upload_lane lane);
 void upload_cancel(struct upload *upload);
 void upload_abandon(struct upload *upload); /* frees memory only */
 

@@ -127,8 +127,9 @@ static int multipart_on_upload(void *self, struct fm_slice key, struct fm_slice 
 {
     struct transfer *transfer = self;
     char own[1088];
-    const char *prefix = transfer->s3->endpoint.prefix;
-    (void)snprintf(own, sizeof own, "%s%s%s", prefix, prefix[0] ? "/" : "", transfer->request->key);
+    const struct s3_endpoint endpoint = bucket_s3_endpoint(transfer->s3, transfer->request);
+    (void)snprintf(own, sizeof own, "%s%s%s", endpoint.prefix, endpoint.prefix[0] ? "/" : "",
+                   transfer->request->key);
     if (fm_slice_equal_text(key, own) && upload_id.len < sizeof transfer->sweep[0] &&
         transfer->sweep_count < S3_SWEEP_MAX) {
         char *slot = transfer->sweep[transfer->sweep_count++];

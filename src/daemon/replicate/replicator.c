@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* replicator - the queue of blocks that the bucket does not have yet.
+/* replicator - the blocks that the bucket does not have yet.
  *
- * Oldest first, every fourth the newest, so that fresh data is visible soon after a long outage.
+ * Which one is next, lanes.c says; whether it may go, uplink.c.
  * Two kinds of trouble are told apart: the endpoint's (it is down, throttles, refuses the
  * credentials) holds everything and lets one upload at a time try again; a block's own (its name is
  * taken, its file is unreadable) holds that block only.  Concurrency grows by one with every
@@ -14,31 +14,11 @@
 
 #include "fermata/units.h"
 
+#define OUTAGE_MIN_NS (60 * FM_NS_PER_S) /* trouble that is shorter is none */
+
 static void replicator_run(struct replicator *replicator);
 
 /* ---- queue ---- */
-
-static bool pending_is_before(const struct store_block *a, const struct store_block *b)
-{
-    if (a->sealed_unix_ns != b->sealed_unix_ns)
-        return a->sealed_unix_ns < b->sealed_unix_ns;
-    return a->first_lsn < b->first_lsn;
-}
-
-static struct pending *pending_of(struct fm_link *link)
-{
-    return FM_CONTAINER(link, struct pending, link);
-}
-
-static void replicator_queue(struct replicator *replicator, struct pending *pending)
-{
-    /* Nearly always the newest: walk from the end. */
-    struct fm_link *after = replicator->waiting.prev;
-    while (after != &replicator->waiting &&
-           pending_is_before(pending->block, pending_of(after)->block))
-        after = after->prev;
-    fm_list_append(after->next, &pending->link); /* before the next one */
-}
 
 static void replicator_count(struct replicator *replicator, const struct store_block *block,
                              int sign)
@@ -56,45 +36,40 @@ static void replicator_drop(struct replicator *replicator, struct pending *pendi
     free(pending);
 }
 
-static struct pending *replicator_pick(struct replicator *replicator, uint64_t now_ns)
-{
-    bool newest = replicator->picks % 4 == 3;
-    struct fm_link *head = &replicator->waiting;
-    for (struct fm_link *link = newest ? head->prev : head->next; link != head;
-         link = newest ? link->prev : link->next) {
-        struct pending *pending = pending_of(link);
-        if (pending->ready_ns <= now_ns) {
-            replicator->picks++;
-            fm_list_remove(link);
-            return pending;
-        }
-    }
-    return NULL;
-}
-
 /* ---- scheduling ---- */
 
-static void replicator_finish(struct replicator *replicator)
+static void replicator_visit_drop(void *self, struct pending *pending)
 {
+    fm_list_remove(&pending->link);
+    replicator_drop(self, pending);
+}
+
+static void replicator_on_uplink_closed(void *self)
+{
+    struct replicator *replicator = self;
     void (*closed)(void *self) = replicator->closed;
-    void *self = replicator->closed_self;
-    while (!fm_list_empty(&replicator->waiting)) {
-        struct pending *pending = pending_of(replicator->waiting.next);
-        fm_list_remove(&pending->link);
-        replicator_drop(replicator, pending);
-    }
+    void *closed_self = replicator->closed_self;
+    lanes_each(&replicator->lanes, replicator_visit_drop, replicator);
+    replicator->uplink = uplink_free(replicator->uplink);
     replicator->bucket = replicator->bucket->ops->free(replicator->bucket);
     pf_timer_stop(replicator->platform, &replicator->timer);
     free(replicator);
-    closed(self);
+    closed(closed_self);
 }
 
 static void replicator_on_timer(struct pf_timer *timer)
 {
     struct replicator *replicator = FM_CONTAINER(timer, struct replicator, timer);
     if (replicator->closing)
-        replicator_finish(replicator);
+        uplink_close(replicator->uplink, replicator_on_uplink_closed, replicator);
     else
+        replicator_run(replicator);
+}
+
+static void replicator_on_wake(void *self)
+{
+    struct replicator *replicator = self;
+    if (!replicator->closing)
         replicator_run(replicator);
 }
 
@@ -102,11 +77,6 @@ static void replicator_start_timer(struct replicator *replicator, uint64_t delay
 {
     pf_timer_stop(replicator->platform, &replicator->timer);
     pf_timer_start(replicator->platform, &replicator->timer, delay_ns);
-}
-
-static uint32_t replicator_limit(const struct replicator *replicator)
-{
-    return replicator->failures_in_row ? 1 : replicator->limit;
 }
 
 static struct upload *replicator_idle_upload(struct replicator *replicator)
@@ -117,32 +87,49 @@ static struct upload *replicator_idle_upload(struct replicator *replicator)
     return NULL;
 }
 
-/* Sleeps until the next block may start, if a slot is free. */
+struct replicator_look { /* at all that wait */
+    uint64_t now_ns, next_ns;
+};
+
+static void replicator_visit_ready(void *self, struct pending *pending)
+{
+    struct replicator_look *look = self;
+    if (pending->ready_ns > look->now_ns)
+        look->next_ns = FM_MIN(look->next_ns, pending->ready_ns);
+}
+
+/* Sleeps until the next block may start.  What waits for a slot needs no timer. */
 static void replicator_arm(struct replicator *replicator, uint64_t now_ns)
 {
-    uint64_t next_ns = UINT64_MAX;
-    struct fm_link *head = &replicator->waiting;
-    for (struct fm_link *link = head->next; link != head; link = link->next)
-        next_ns = FM_MIN(next_ns, pending_of(link)->ready_ns);
-    next_ns = FM_MAX(next_ns, replicator->hold_until_ns);
+    struct replicator_look look = {.now_ns = now_ns, .next_ns = UINT64_MAX};
     pf_timer_stop(replicator->platform, &replicator->timer);
-    if (next_ns != UINT64_MAX && replicator->active < replicator_limit(replicator))
-        pf_timer_start(replicator->platform, &replicator->timer,
-                       next_ns > now_ns ? next_ns - now_ns : 0);
+    if (lanes_are_empty(&replicator->lanes))
+        return;
+    if (replicator->hold_until_ns > now_ns)
+        look.next_ns = replicator->hold_until_ns;
+    else
+        lanes_each(&replicator->lanes, replicator_visit_ready, &look);
+    if (replicator->lanes.is_held)
+        look.next_ns = FM_MIN(look.next_ns, now_ns + uplink_recheck_ns(replicator->uplink));
+    if (look.next_ns != UINT64_MAX)
+        pf_timer_start(replicator->platform, &replicator->timer, look.next_ns - now_ns);
 }
 
 static void replicator_run(struct replicator *replicator)
 {
     uint64_t now_ns = pf_now_ns(replicator->platform);
-    while (replicator->active < replicator_limit(replicator) &&
-           replicator->hold_until_ns <= now_ns) {
-        struct pending *pending = replicator_pick(replicator, now_ns);
-        struct upload *upload = replicator_idle_upload(replicator);
+    replicator->lanes.is_held = false;
+    while (replicator->hold_until_ns <= now_ns) {
+        enum upload_lane lane;
+        struct pending *pending = lanes_pick(replicator, now_ns, &lane);
         if (!pending)
             break;
+        struct upload *upload = replicator_idle_upload(replicator);
         FM_ASSERT(upload);
         replicator->active++;
-        upload_start(upload, pending);
+        replicator->lanes.active[lane]++;
+        rates_on_active(&replicator->rates, replicator->active, now_ns);
+        upload_start(upload, pending, lane);
     }
     replicator_arm(replicator, now_ns);
 }
@@ -151,20 +138,37 @@ static void replicator_run(struct replicator *replicator)
 
 static void replicator_next(struct replicator *replicator)
 {
-    replicator->active--;
+    uint32_t active = 0;
+    memset(replicator->lanes.active, 0, sizeof replicator->lanes.active);
+    for (size_t i = 0; i < UPLOADS_MAX; i++) {
+        if (!replicator->uploads[i].pending)
+            continue;
+        replicator->lanes.active[replicator->uploads[i].lane]++;
+        active++;
+    }
+    replicator->active = active;
+    rates_on_active(&replicator->rates, active, pf_now_ns(replicator->platform));
     if (!replicator->closing)
         replicator_run(replicator);
     else if (replicator->active == 0)
         replicator_start_timer(replicator, 0); /* not from inside the upload's step */
 }
 
-/* The endpoint works again: who failed because it did not need not wait any longer. */
+static void replicator_visit_release(void *self, struct pending *pending)
+{
+    const bool *was_outage = self;
+    if (pending->shared_fault && pending->attempt <= 3)
+        pending->ready_ns = 0;
+    pending->is_stale |= *was_outage;
+}
+
+/* The endpoint works again: who failed because it did not need not wait any longer.  After an
+ * outage what has gathered must not stand before what comes now. */
 static void replicator_release(struct replicator *replicator)
 {
-    struct fm_link *head = &replicator->waiting;
-    for (struct fm_link *link = head->next; link != head; link = link->next)
-        if (pending_of(link)->shared_fault && pending_of(link)->attempt <= 3)
-            pending_of(link)->ready_ns = 0;
+    uint64_t trouble_ns = pf_now_ns(replicator->platform) - replicator->trouble_since_ns;
+    bool was_outage = replicator->failures_in_row && trouble_ns >= OUTAGE_MIN_NS;
+    lanes_each(&replicator->lanes, replicator_visit_release, &was_outage);
     replicator->failures_in_row = 0;
     replicator->hold_until_ns = 0;
     replicator->alarmed = false;
@@ -179,6 +183,7 @@ void replicator_on_uploaded(struct replicator *replicator, struct pending *pendi
              (unsigned long long)pending->block->span_count,
              (unsigned long long)pending->block->meta.size_bytes, pending->attempt + 1);
     metric_add(&replicator->counters.blocks, 1);
+    rates_on_uploaded(&replicator->rates, pending->block->meta.size_bytes);
     replicator_drop(replicator, pending);
     if (replicator->failures_in_row || replicator->problem[0])
         replicator_release(replicator);
@@ -243,7 +248,7 @@ void replicator_on_failure(struct replicator *replicator, struct pending *pendin
         replicator_next(replicator);
         return;
     }
-    replicator_queue(replicator, pending);
+    lanes_queue(&replicator->lanes, pending);
     if (replicator->closing) {
         replicator_next(replicator);
         return;
@@ -257,7 +262,8 @@ void replicator_on_failure(struct replicator *replicator, struct pending *pendin
     if (outcome == S3_SLOW_DOWN)
         replicator->limit = FM_MAX(replicator->limit / 2, 1);
     if (pending->shared_fault) {
-        replicator->failures_in_row++;
+        if (replicator->failures_in_row++ == 0)
+            replicator->trouble_since_ns = now_ns;
         uint64_t delay_ns =
             replicator_delay(replicator, outcome, replicator->failures_in_row, retry_after_s);
         replicator->hold_until_ns = FM_MAX(replicator->hold_until_ns, now_ns + delay_ns);
@@ -280,17 +286,27 @@ int replicator_new(struct replicator **ret_replicator, struct platform *platform
                    struct store *store, struct bucket *bucket,
                    const struct replicator_options *options)
 {
+    const struct uplink_options unlimited = {0};
+    struct uplink *uplink = options->uplink;
     struct replicator *replicator = calloc(1, sizeof *replicator);
-    if (!replicator)
-        return FM_ENOMEM;
+    int rc = replicator ? FM_OK : FM_ENOMEM;
+    if (rc == FM_OK && !uplink)
+        rc = uplink_new(&uplink, platform, &unlimited, NULL);
+    if (rc < 0) {
+        free(replicator);
+        return rc;
+    }
     replicator->platform = platform;
     replicator->store = store;
     replicator->bucket = bucket;
     replicator->options = *options;
-    replicator->options.concurrency_max = FM_MAX(1, FM_MIN(options->concurrency_max, UPLOADS_MAX));
+    replicator->options.concurrency_max =
+        FM_MAX(1, FM_MIN(options->concurrency_max, UPLOADS_MAX - 1));
     replicator->limit = replicator->options.concurrency_max;
     replicator->timer.fire = replicator_on_timer;
-    fm_list_init(&replicator->waiting);
+    replicator->uplink = uplink;
+    uplink_set_wake(uplink, replicator_on_wake, replicator);
+    lanes_init(&replicator->lanes);
     for (size_t i = 0; i < UPLOADS_MAX; i++)
         upload_init(&replicator->uploads[i], replicator);
     *ret_replicator = replicator;
@@ -300,7 +316,9 @@ int replicator_new(struct replicator **ret_replicator, struct platform *platform
 void replicator_on_sealed(void *self, struct store_block *block)
 {
     struct replicator *replicator = self;
-    if (replicator->closing || store_block_is_uploaded(replicator->store, block))
+    if (replicator->closing)
+        return;
+    if (store_block_is_uploaded(replicator->store, block))
         return;
     struct pending *pending = calloc(1, sizeof *pending);
     if (!pending) {
@@ -312,19 +330,30 @@ void replicator_on_sealed(void *self, struct store_block *block)
     pending->block = block;
     fm_list_init(&pending->link);
     replicator_count(replicator, block, 1);
-    replicator_queue(replicator, pending);
+    lanes_queue(&replicator->lanes, pending);
     replicator_run(replicator);
+}
+
+struct replicator_search {
+    const struct store_block *block;
+    struct pending *found;
+};
+
+static void replicator_visit_search(void *self, struct pending *pending)
+{
+    struct replicator_search *search = self;
+    if (pending->block == search->block)
+        search->found = pending;
 }
 
 void replicator_on_dropped(void *self, struct store_block *block)
 {
     struct replicator *replicator = self;
-    struct fm_link *head = &replicator->waiting;
-    for (struct fm_link *link = head->next; link != head; link = link->next) {
-        if (pending_of(link)->block != block)
-            continue;
-        fm_list_remove(link);
-        replicator_drop(replicator, pending_of(link));
+    struct replicator_search search = {.block = block};
+    lanes_each(&replicator->lanes, replicator_visit_search, &search);
+    if (search.found) {
+        fm_list_remove(&search.found->link);
+        replicator_drop(replicator, search.found);
         return;
     }
     for (size_t i = 0; i < UPLOADS_MAX; i++)
@@ -345,15 +374,19 @@ void replicator_close(struct replicator *replicator, void (*done)(void *self), v
         replicator_start_timer(replicator, 0);
 }
 
+static void replicator_visit_forget(void *self, struct pending *pending)
+{
+    (void)self;
+    fm_list_remove(&pending->link);
+    free(pending);
+}
+
 struct replicator *replicator_abandon(struct replicator *replicator)
 {
     if (!replicator)
         return NULL;
-    while (!fm_list_empty(&replicator->waiting)) {
-        struct pending *pending = pending_of(replicator->waiting.next);
-        fm_list_remove(&pending->link);
-        free(pending);
-    }
+    lanes_each(&replicator->lanes, replicator_visit_forget, NULL);
+    replicator->uplink = uplink_free(replicator->uplink);
     for (size_t i = 0; i < UPLOADS_MAX; i++)
         upload_abandon(&replicator->uploads[i]);
     free(replicator);

@@ -2,6 +2,7 @@
 /* transfer - one request of the replicator against S3.
  *
  *   get, head:  one exchange
+ *   list:       one for each page, see listing.c
  *   put:        one exchange, or multipart above single_put_max; where the server lacks
  *               If-None-Match, a head goes before a create-only put
  *
@@ -58,15 +59,12 @@ void transfer_defer(struct transfer *transfer, transfer_next *next)
 
 static void transfer_free(struct transfer *transfer)
 {
-    for (size_t i = 0; i < FM_COUNT(transfer->credential_texts); i++) {
-        struct fm_buf *text = &transfer->credential_texts[i];
-        if (text->ptr)
-            explicit_bzero(text->ptr, text->cap);
-        fm_buf_fini(text);
-    }
     if (!transfer->upload_is_listed)
         free(transfer->upload);
     free(transfer->etags);
+    fm_buf_fini(&transfer->names);
+    fm_buf_fini(&transfer->page_token);
+    fm_buf_fini(&transfer->list_from);
     fm_buf_fini(&transfer->complete_body);
     fm_buf_fini(&transfer->state_text);
     fm_buf_fini(&transfer->answer_body);
@@ -214,8 +212,9 @@ static struct transfer *transfer_new(struct bucket_s3 *s3, struct bucket_request
     fm_buf_init(&transfer->answer_body, S3_LISTING_BYTES_MAX);
     fm_buf_init(&transfer->complete_body, FM_MIB(4));
     fm_buf_init(&transfer->state_text, FM_KIB(4));
-    for (size_t i = 0; i < FM_COUNT(transfer->credential_texts); i++)
-        fm_buf_init(&transfer->credential_texts[i], S3_CREDENTIAL_BYTES_MAX);
+    fm_buf_init(&transfer->names, S3_LISTING_BYTES_MAX);
+    fm_buf_init(&transfer->page_token, FM_KIB(4));
+    fm_buf_init(&transfer->list_from, FM_KIB(4));
     request->body_private = transfer;
     request->bucket = &s3->bucket;
     request->retry_after_s = 0;
@@ -249,9 +248,27 @@ static struct transfer *transfer_begin(struct bucket_s3 *s3, struct bucket_reque
     return NULL;
 }
 
-void transfer_start_get(struct bucket_s3 *s3, struct bucket_request *request)
+/* NULL: it ends by itself, without memory, or because it is not the time for it. */
+static struct transfer *transfer_begin_checked(struct bucket_s3 *s3, struct bucket_request *request)
 {
     struct transfer *transfer = transfer_begin(s3, request);
+    if (!transfer)
+        return NULL;
+    if (bucket_clock_check(&s3->clock, &request->why) < 0) {
+        transfer_end(transfer, S3_CLOCK);
+        return NULL;
+    }
+    if (request->is_control && !s3->control_prefix[0]) {
+        (void)fm_fail(&request->why, FM_ECONFIG, "there is no control prefix");
+        transfer_end(transfer, S3_REFUSED);
+        return NULL;
+    }
+    return transfer;
+}
+
+void transfer_start_get(struct bucket_s3 *s3, struct bucket_request *request)
+{
+    struct transfer *transfer = transfer_begin_checked(s3, request);
     if (!transfer)
         return;
     transfer->call = (struct s3_call){.verb = request->want_body ? S3_GET : S3_HEAD,
@@ -264,7 +281,7 @@ void transfer_start_get(struct bucket_s3 *s3, struct bucket_request *request)
 
 void transfer_start_put(struct bucket_s3 *s3, struct bucket_request *request)
 {
-    struct transfer *transfer = transfer_begin(s3, request);
+    struct transfer *transfer = transfer_begin_checked(s3, request);
     if (!transfer)
         return;
     if (request->source.size > s3->single_put_max && s3->use_multipart)
@@ -273,9 +290,22 @@ void transfer_start_put(struct bucket_s3 *s3, struct bucket_request *request)
         transfer_put_single(transfer);
 }
 
+void transfer_start_list(struct bucket_s3 *s3, struct bucket_request *request)
+{
+    struct transfer *transfer = transfer_begin_checked(s3, request);
+    if (transfer)
+        listing_start(transfer);
+}
+
 void transfer_cancel(struct transfer *transfer)
 {
     transfer->cancelled = true;
+    if (transfer->is_waiting) {
+        transfer->is_waiting = false;
+        credentials_wait_stop(&transfer->wait);
+        transfer_end_cancelled(transfer);
+        return;
+    }
     /* Freeing the connection ends its call, and the call's end ends us.  Otherwise a job or a
      * deferred step is under way and finds the flag. */
     if (transfer->client)

@@ -8,6 +8,8 @@
  *                        |          | data.parquet is there                             |
  *                        v          v                                                   |
  *                      OPENING <-> SENDING  data, blooms ... CHECKING ... meta.json ----+
+ *                        |          ^
+ *                        +-> PACING-+   (the uplink's debts are paid first)
  *
  * Any failure goes to IDLE and back to the replicator, which waits and starts over from LOADING:
  * what is on the bucket is asked of the bucket each time, so an answer that may mean either (a lost
@@ -17,7 +19,8 @@
  * UP-2  meta.json on the bucket that is not ours is never overwritten, and neither is anything
  * beside it. UP-3  nothing here deletes, locally or on the bucket.
  *
- * Suspended in every state but IDLE: jobs (LOADING, OPENING), requests, the store (MARKING).
+ * Suspended in every state but IDLE: jobs (LOADING, OPENING), a timer (PACING), requests, the store
+ * (MARKING).
  */
 #include "internal.h"
 
@@ -31,6 +34,7 @@ enum upload_state {
     UP_SIZING,
     UP_COMPACTED,
     UP_OPENING,
+    UP_PACING,
     UP_SENDING,
     UP_CHECKING,
     UP_MARKING,
@@ -41,7 +45,8 @@ static const struct fm_sm_rule upload_rules[] = {
     [UP_PROBING] = {"probing", FM_TO(UP_SIZING) | FM_TO(UP_MARKING) | FM_TO(UP_IDLE)},
     [UP_SIZING] = {"sizing", FM_TO(UP_COMPACTED) | FM_TO(UP_OPENING) | FM_TO(UP_IDLE)},
     [UP_COMPACTED] = {"compacted", FM_TO(UP_OPENING) | FM_TO(UP_MARKING) | FM_TO(UP_IDLE)},
-    [UP_OPENING] = {"opening", FM_TO(UP_SENDING) | FM_TO(UP_IDLE)},
+    [UP_OPENING] = {"opening", FM_TO(UP_PACING) | FM_TO(UP_SENDING) | FM_TO(UP_IDLE)},
+    [UP_PACING] = {"pacing", FM_TO(UP_SENDING) | FM_TO(UP_IDLE)},
     [UP_SENDING] = {"sending", FM_TO(UP_OPENING) | FM_TO(UP_CHECKING) | FM_TO(UP_PROBING) |
                                    FM_TO(UP_MARKING) | FM_TO(UP_IDLE)},
     [UP_CHECKING] = {"checking", FM_TO(UP_OPENING) | FM_TO(UP_IDLE)},
@@ -94,7 +99,11 @@ static void upload_on_job(struct pf_job *job)
 static void upload_on_response(struct bucket_request *request)
 {
     struct upload *upload = request->self;
+    struct net_pacer *pacer = &upload->pass.pacer;
     replicator_on_answer(upload->replicator, request);
+    if (!upload->replicator->bucket->ops->has_wire && request->outcome == S3_DONE &&
+        request->source.read_at)
+        pacer->moved(pacer, request->source.size);
     upload_step(upload);
 }
 
@@ -124,6 +133,7 @@ static void upload_get(struct upload *upload, enum upload_state state, const cha
     upload->request = (struct bucket_request){.key = upload->key,
                                               .want_body = want_body,
                                               .body_max = META_BYTES_MAX,
+                                              .pacer = &upload->pass.pacer,
                                               .done = upload_on_response,
                                               .self = upload};
     bucket->ops->get(bucket, &upload->request);
@@ -154,13 +164,26 @@ static void upload_open(struct upload *upload, uint32_t object)
     upload_object_name(upload, name);
     upload_set_key(upload, name);
     fm_buf_fini(&upload->request.body);
-    upload->request = (struct bucket_request){.done = upload_on_response, .self = upload};
+    upload->request = (struct bucket_request){
+        .pacer = &upload->pass.pacer, .done = upload_on_response, .self = upload};
     upload_submit(upload, UP_OPENING, upload_open_work);
+}
+
+static void upload_on_timer(struct pf_timer *timer)
+{
+    upload_step(FM_CONTAINER(timer, struct upload, timer));
 }
 
 static void upload_send(struct upload *upload)
 {
     struct bucket *bucket = upload->replicator->bucket;
+    uint64_t wait_ns = uplink_pass_wait_ns(&upload->pass);
+    if (wait_ns) {
+        if (upload->sm.state != UP_PACING)
+            fm_sm_move(&upload->sm, UP_PACING);
+        pf_timer_start(upload->replicator->platform, &upload->timer, wait_ns);
+        return;
+    }
     fm_sm_move(&upload->sm, UP_SENDING);
     upload->request.key = upload->key;
     upload->request.source_path = upload->path;
@@ -189,6 +212,7 @@ static struct pending *upload_end(struct upload *upload)
     upload->file_is_open = false;
     fm_buf_fini(&upload->request.body);
     fm_buf_fini(&upload->meta);
+    uplink_pass_end(&upload->pass);
     fm_sm_move(&upload->sm, UP_IDLE);
     return fm_take(upload->pending);
 }
@@ -346,6 +370,9 @@ static void upload_step(struct upload *upload)
         else
             upload_fail_local(upload);
         return;
+    case UP_PACING:
+        upload_send(upload);
+        return;
     case UP_SENDING:
         upload_decide_sent(upload);
         return;
@@ -365,13 +392,17 @@ static void upload_step(struct upload *upload)
 
 void upload_init(struct upload *upload, struct replicator *replicator)
 {
-    *upload = (struct upload){.replicator = replicator, .sm.rules = upload_rules};
+    *upload = (struct upload){
+        .replicator = replicator, .sm.rules = upload_rules, .timer.fire = upload_on_timer};
 }
 
-void upload_start(struct upload *upload, struct pending *pending)
+void upload_start(struct upload *upload, struct pending *pending, enum upload_lane lane)
 {
     FM_ASSERT(!upload->pending);
     upload->pending = pending;
+    upload->lane = lane;
+    uplink_pass_begin(&upload->pass, upload->replicator->uplink, lane,
+                      lanes_wire_bytes(pending->block));
     upload->object = 0;
     upload->request = (struct bucket_request){0};
     fm_buf_init(&upload->meta, META_BYTES_MAX);
@@ -389,6 +420,10 @@ void upload_cancel(struct upload *upload)
     case UP_SENDING:
     case UP_CHECKING:
         bucket->ops->cancel(bucket, &upload->request);
+        return;
+    case UP_PACING:
+        pf_timer_stop(upload->replicator->platform, &upload->timer);
+        pf_timer_start(upload->replicator->platform, &upload->timer, 0);
         return;
     case UP_IDLE:
     case UP_LOADING:

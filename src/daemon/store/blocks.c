@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* blocks - the sealed blocks: list, references, what start-up finds, retention and quota.
+/* blocks - the sealed blocks: list, references, what start-up finds.
  *
  * A block directory is a block if it has meta.json and local.json.  With local.json alone it is a
  * tombstone: the block is deleted, but the log still holds records that it covered.  What is
@@ -44,8 +44,11 @@ void block_entry_unref(struct block_entry *entry)
 {
     struct store *store = entry->store;
     FM_ASSERT(entry->refs > 0);
-    if (--entry->refs > 0 || !entry->is_doomed)
+    if (--entry->refs > 0 || !entry->is_doomed) {
+        if (entry->group)
+            outbox_look(store);
         return;
+    }
     entry->opened = block_open_free(store, entry->opened);
     fm_list_append(&store->keep.doomed, &entry->link);
     keep_now(store);
@@ -93,8 +96,7 @@ int blocks_add(struct store *store, struct tenant *tenant, struct block_entry *e
     entry->tenant = tenant;
     struct fm_link *after = store->blocks.prev;
     while (after != &store->blocks &&
-           FM_CONTAINER(after, struct block_entry, link)->block.sealed_unix_ns >
-               entry->block.sealed_unix_ns)
+           FM_CONTAINER(after, struct block_entry, link)->block.last_lsn > entry->block.last_lsn)
         after = after->prev;
     fm_list_append(after->next, &entry->link); /* in front of what follows `after` */
     return FM_OK;
@@ -105,6 +107,7 @@ void blocks_doom(struct store *store, struct block_entry *entry, enum store_end 
     struct tenant *tenant = entry->tenant;
     size_t at = 0;
     entry->end = end;
+    book_close(store, entry);
     while (tenant->blocks[at] != entry)
         at++;
     memmove(&tenant->blocks[at], &tenant->blocks[at + 1],
@@ -112,7 +115,10 @@ void blocks_doom(struct store *store, struct block_entry *entry, enum store_end 
     tenant->block_count--;
     fm_list_remove(&entry->link);
     entry->is_doomed = true;
-    cursors_on_doom(store, entry);
+    if (end == STORE_END_MERGED)
+        cursors_let_go(store, entry);
+    else
+        cursors_on_doom(store, entry);
     if (store->on_gone)
         store->on_gone(store->gone_self, &entry->block.meta.id);
     block_entry_unref(entry);
@@ -166,6 +172,10 @@ static int blocks_load_facts(struct store *store, struct block_entry *entry, str
         block->last_lsn = facts.last_lsn;
         block->span_count = facts.span_count;
         block->sealed_unix_ns = facts.sealed_unix_ns;
+        block->account = facts.account;
+        entry->has_steady_time = facts.sealed_steady_ns != 0;
+        entry->sealed_steady_ns =
+            facts.sealed_steady_ns ? facts.sealed_steady_ns : facts.sealed_unix_ns;
         rc = blocks_read_file(store, block->path, "meta.json", &text, why);
         if (rc == FM_ENOTFOUND) {
             rc = FM_NONE;
@@ -194,6 +204,7 @@ static int blocks_load_sizes(struct store *store, struct block_entry *entry, str
         return rc;
     entry->disk_bytes += size * block->meta.bloom_shard_count;
     entry->is_uploaded = blocks_file_size(store, block->path, "uploaded", &size, NULL) == FM_OK;
+    decide_load(store, entry);
     return FM_OK;
 }
 
@@ -216,15 +227,41 @@ static int blocks_load_entry(struct store *store, struct tenant *tenant, const s
     return blocks_load_sizes(store, entry, why);
 }
 
-/* Two attempts at the same range can both have survived a crash: the larger one stays. */
-static bool blocks_is_redundant(const struct tenant *tenant, const struct block_entry *entry)
+/* Two attempts at the same range can both have survived a crash: the larger one stays.  NULL: there
+ * is none. */
+static const struct block_entry *blocks_larger(const struct tenant *tenant,
+                                               const struct block_entry *entry)
 {
     for (size_t i = 0; i < tenant->block_count; i++) {
         const struct store_block *other = &tenant->blocks[i]->block;
         if (other->first_lsn <= entry->block.first_lsn && other->last_lsn >= entry->block.last_lsn)
-            return true;
+            return tenant->blocks[i];
     }
-    return false;
+    return NULL;
+}
+
+int block_retire(struct platform *platform, const char *path)
+{
+    char meta[STORE_PATH_BYTES];
+    int len = snprintf(meta, sizeof meta, "%s/meta.json", path);
+    FM_ASSERT(len > 0 && (size_t)len < sizeof meta);
+    int rc = platform->ops->unlink(platform, meta, NULL);
+    if (rc == FM_OK || rc == FM_ENOTFOUND)
+        rc = platform->ops->sync_dir(platform, path, NULL);
+    return rc == FM_ENOTFOUND ? FM_OK : rc;
+}
+
+/* What a merge that was cut short has left is no surprise. */
+static int blocks_set_aside(struct store *store, const struct block_entry *entry,
+                            const struct block_entry *larger)
+{
+    const struct store_block *block = &entry->block;
+    if (larger->block.meta.compaction_level > block->meta.compaction_level &&
+        block_retire(store->platform, block->path) == FM_OK)
+        return keep_add_tombstone(store, block->path, block->last_lsn);
+    log_warn("block.redundant", "path=%s another block covers the same records", block->path);
+    (void)store_quarantine(store, block->path, "another block covers its records");
+    return FM_OK;
 }
 
 static int blocks_load_one(struct store *store, struct tenant *tenant, const char *name)
@@ -254,8 +291,11 @@ static int blocks_load_one(struct store *store, struct tenant *tenant, const cha
         store->platform->ops->remove_dir(store->platform, entry->block.path, NULL) < 0) {
         metric_add(&store->metrics.blocks_quarantined, 1);
         log_error("block.unreadable", "path=%s why=\"%s\"", entry->block.path, why.text);
-        if (rc != FM_EIO)
+        store->book.is_unsure |= rc == FM_EIO;
+        if (rc != FM_EIO) {
+            book_set_aside(store, tenant, entry);
             (void)store_quarantine(store, entry->block.path, why.text);
+        }
     }
     block_entry_free(store, entry);
     return FM_OK;
@@ -335,11 +375,12 @@ static int blocks_load_tenant(struct store *store, const char *name, struct fm_w
                 (tenant->block_count - i - 1) * sizeof(struct block_entry *));
         tenant->block_count--;
         fm_list_remove(&entry->link);
-        if (blocks_is_redundant(tenant, entry)) {
-            log_warn("block.redundant", "path=%s another block covers the same records",
-                     entry->block.path);
-            (void)store_quarantine(store, entry->block.path, "another block covers its records");
+        const struct block_entry *larger = blocks_larger(tenant, entry);
+        if (larger) {
+            rc = blocks_set_aside(store, entry, larger);
             block_entry_free(store, entry);
+            if (rc < 0)
+                return rc;
             continue;
         }
         rc = blocks_add(store, tenant, entry);
@@ -361,130 +402,4 @@ int blocks_load(struct store *store, struct fm_why *why)
         rc = blocks_load_tenant(store, list.names[i], why);
     name_list_fini(&list);
     return rc;
-}
-
-/* ---- retention and quota ---- */
-
-uint64_t blocks_bytes(const struct store *store)
-{
-    uint64_t bytes = 0;
-    for (struct fm_link *link = store->blocks.next; link != &store->blocks; link = link->next)
-        bytes += FM_CONTAINER(link, struct block_entry, link)->disk_bytes;
-    return bytes;
-}
-
-uint64_t store_used_bytes(const struct store *store)
-{
-    const struct fm_link *lists[] = {&store->segments, &store->spares, &store->keep.going};
-    uint64_t bytes = blocks_bytes(store);
-    bytes += store->log.handed_count * store->options.segment_bytes;
-    for (size_t i = 0; i < FM_COUNT(lists); i++) {
-        for (struct fm_link *link = lists[i]->next; link != lists[i]; link = link->next)
-            bytes += FM_CONTAINER(link, struct segment, link)->file_bytes;
-    }
-    return bytes;
-}
-
-static void blocks_expire(struct store *store)
-{
-    uint64_t now_ns = pf_wall_ns(store->platform), kept_ns = store->options.retention_ns;
-    for (struct fm_link *link = store->blocks.next, *next; link != &store->blocks; link = next) {
-        next = link->next;
-        struct block_entry *entry = FM_CONTAINER(link, struct block_entry, link);
-        if (!entry->is_uploaded || now_ns < entry->block.sealed_unix_ns ||
-            now_ns - entry->block.sealed_unix_ns < kept_ns)
-            continue;
-        metric_add(&store->metrics.blocks_expired, 1);
-        blocks_doom(store, entry, STORE_END_SETTLED);
-    }
-}
-
-/* The oldest uploaded block that nobody reads. */
-static struct block_entry *blocks_victim(struct store *store)
-{
-    for (struct fm_link *link = store->blocks.next; link != &store->blocks; link = link->next) {
-        struct block_entry *entry = FM_CONTAINER(link, struct block_entry, link);
-        if (entry->is_uploaded)
-            cursors_let_go(store, entry);
-        if (entry->refs == 1 && entry->is_uploaded)
-            return entry;
-    }
-    return NULL;
-}
-
-/* The oldest block that was not uploaded.  Whoever waits to upload it is asked to let go; while an
- * upload of it is under way the next one is looked at. */
-static struct block_entry *blocks_victim_not_uploaded(struct store *store)
-{
-    for (struct fm_link *link = store->blocks.next; link != &store->blocks; link = link->next) {
-        struct block_entry *entry = FM_CONTAINER(link, struct block_entry, link);
-        if (entry->is_uploaded)
-            continue;
-        cursors_let_go(store, entry);
-        if (entry->refs > 1 && store->observer.on_dropped)
-            store->observer.on_dropped(store->observer.self, &entry->block);
-        if (entry->refs == 1)
-            return entry;
-    }
-    return NULL;
-}
-
-static bool blocks_is_over(const struct store *store, uint64_t used, uint64_t freed)
-{
-    const struct store_options *options = &store->options;
-    if (options->quota_bytes && used > options->quota_bytes)
-        return true;
-    return store->keep.has_space && options->free_bytes_min &&
-           store->space.free_bytes + freed < options->free_bytes_min;
-}
-
-static void blocks_set_full(struct store *store, bool is_full, uint64_t used)
-{
-    if (is_full == store->is_full)
-        return;
-    store->is_full = is_full;
-    if (!is_full) {
-        if (store->log.sm.state != LOG_FAILED)
-            store_set_problem(store, "%s", "");
-        log_info("store.space_found", "appends are taken again");
-        return;
-    }
-    bool quota = store->options.quota_bytes && used > store->options.quota_bytes;
-    if (quota)
-        store_set_problem(store, "quota reached: %llu of %llu bytes used", (unsigned long long)used,
-                          (unsigned long long)store->options.quota_bytes);
-    else
-        store_set_problem(store, "disk nearly full: %llu bytes free, %llu must stay",
-                          (unsigned long long)store->space.free_bytes,
-                          (unsigned long long)store->options.free_bytes_min);
-    log_error("store.full", "appends are refused why=\"%s\"", store->problem);
-}
-
-void blocks_retain(struct store *store)
-{
-    uint64_t used, freed = 0;
-    enum store_end end;
-    blocks_expire(store);
-    for (;;) {
-        used = store_used_bytes(store);
-        if (!blocks_is_over(store, used, freed))
-            break;
-        struct block_entry *victim = blocks_victim(store);
-        if (victim) {
-            end = STORE_END_SETTLED;
-            metric_add(&store->metrics.blocks_expired, 1);
-        } else if (store->options.on_full == STORE_DROP_OLDEST &&
-                   (victim = blocks_victim_not_uploaded(store))) {
-            end = STORE_END_DROPPED;
-            metric_add(&store->metrics.blocks_dropped, 1);
-            metric_add(&store->metrics.dropped_spans, victim->block.span_count);
-            log_error("store.block_dropped", "path=%s spans=%llu not uploaded; no space left",
-                      victim->block.path, (unsigned long long)victim->block.span_count);
-        } else {
-            break;
-        }
-        freed += victim->disk_bytes;
-        blocks_doom(store, victim, end);
-    }
-    blocks_set_full(store, blocks_is_over(store, used, freed), used);
 }

@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define BUILD_MEMORY_FACTOR_MAX   16u
 #define BUILD_UNREADABLE_ATTEMPTS 4u /* failed cuts before an unreadable record is left out */
 
 struct build {
@@ -39,25 +38,11 @@ static void build_lose(struct build *build, const struct head_record *record,
     char name[64];
     build->cut->lost_records++;
     build->cut->lost_spans += record->span_count;
+    ledger_account_add(&build->cut->account, record->received_unix_ns, 0, record->span_count);
     log_error("wal.record_lost", "lsn=%llu spans=%u why=\"%s\"", (unsigned long long)record->lsn,
               record->span_count, why->text);
     (void)snprintf(name, sizeof name, "record-%llu", (unsigned long long)record->lsn);
     store_quarantine_bytes(build->store, name, fm_buf_slice(&build->reader.disk));
-}
-
-/* A first record that is too large alone gets more memory: it must go somewhere. */
-static int build_add_first(struct build *build, struct fm_slice payload, struct fm_why *why)
-{
-    size_t memory_max = build->options.memory_max;
-    int rc = FM_ELIMIT;
-    for (unsigned factor = 1; rc == FM_ELIMIT && factor <= BUILD_MEMORY_FACTOR_MAX; factor *= 2) {
-        build->builder = block_builder_free(build->builder);
-        build->options.memory_max = memory_max * factor;
-        rc = block_builder_new(&build->builder, &build->options);
-        if (rc == FM_OK)
-            rc = block_builder_add(build->builder, payload, why);
-    }
-    return rc;
 }
 
 /* FM_OK; FM_END: the block is full before this record. */
@@ -69,13 +54,15 @@ static int build_add_record(struct build *build, const struct head_record *recor
      * block's dictionaries as a whole. */
     if (build->record_count && build->log_bytes >= build->store->options.block_bytes)
         return FM_END;
+    if (!ledger_account_has_room(&build->cut->account, record->received_unix_ns))
+        return FM_END;
     int rc = record_reader_read(&build->reader, record, &payload, why);
     bool is_lost = rc == FM_ECORRUPT || rc == FM_ELIMIT;
     if ((rc == FM_EIO || rc == FM_ENOTFOUND) && build->cut->failures >= BUILD_UNREADABLE_ATTEMPTS)
         is_lost = true;
     if (rc == FM_OK) {
         rc = build->record_count ? block_builder_add(build->builder, payload, why)
-                                 : build_add_first(build, payload, why);
+                                 : making_add_first(&build->builder, &build->options, payload, why);
         if (rc == FM_ELIMIT && build->record_count)
             return FM_END;
         is_lost = rc == FM_EMALFORMED || rc == FM_ELIMIT;
@@ -91,6 +78,8 @@ static int build_add_record(struct build *build, const struct head_record *recor
         memcpy(build->first_batch_id, build->reader.batch_id, sizeof build->first_batch_id);
     build->span_count += record->span_count;
     build->log_bytes += record->size;
+    ledger_account_add(&build->cut->account, record->received_unix_ns, record->span_count, 0);
+    build->cut->account.receivers |= build->reader.batch_id[WAL_BATCH_RECEIVERS];
     return FM_OK;
 }
 
@@ -133,6 +122,8 @@ static int build_write_facts(struct build *build, struct fm_why *why)
         .record_count = build->record_count,
         .span_count = block->span_count,
         .sealed_unix_ns = block->sealed_unix_ns,
+        .sealed_steady_ns = build->entry->sealed_steady_ns,
+        .account = block->account,
     };
     struct fm_buf text;
     memcpy(facts.node, build->store->options.node, sizeof facts.node);
@@ -182,6 +173,7 @@ static int build_prepare(struct build *build, struct fm_why *why)
     block->first_lsn = build->cut->first_lsn;
     block->last_lsn = build->last_lsn;
     block->sealed_unix_ns = pf_wall_ns(store->platform);
+    build->entry->sealed_steady_ns = clock_steady_ns(store);
     return making_begin(&build->making, &block->meta, why);
 }
 
@@ -195,15 +187,26 @@ static int build_check(struct build *build, struct fm_why *why)
                          made->span_count + made->duplicate_count);
 }
 
+static int build_write_rows(struct build *build, struct fm_why *why)
+{
+    uint64_t received_ns = build->cut->account.last_unix_ns;
+    uint64_t tolerance_ns = build->store->options.future_tolerance_ns;
+    if (tolerance_ns)
+        block_builder_bound(build->builder, received_ns, received_ns + tolerance_ns);
+    return making_write(&build->making, build->builder, why);
+}
+
 static int build_write(struct build *build, struct fm_why *why)
 {
     struct making *making = &build->making;
     int rc = build_prepare(build, why);
     if (rc == FM_OK)
-        rc = making_write(making, build->builder, why);
+        rc = build_write_rows(build, why);
     if (rc < 0)
         return rc;
     build->entry->block.span_count = making->census.span_count;
+    build->entry->block.account = build->cut->account;
+    build->entry->block.account.duplicates = making->census.duplicate_count;
     rc = build_write_facts(build, why);
     if (rc == FM_OK)
         rc = build->store->platform->ops->sync_dir(build->store->platform, making->folder, why);
@@ -238,6 +241,7 @@ void cut_work(struct pf_job *job)
     cut->why.text[0] = 0;
     cut->is_partial = false;
     cut->lost_records = cut->lost_spans = 0;
+    cut->account = (struct ledger_account){0};
     record_reader_init(&build.reader, store);
     making_init(&build.making, store);
     cut->rc = build_run(&build);

@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define BUILD_WRITE_BYTES FM_KIB(256)
+#define BUILD_WRITE_BYTES       FM_KIB(256)
+#define BUILD_MEMORY_FACTOR_MAX 16u
 
 void making_init(struct making *making, struct store *store)
 {
@@ -33,6 +34,22 @@ int making_begin(struct making *making, struct block_meta *meta, struct fm_why *
     store_path(store, making->folder, "blocks/.tmp/%s", id);
     int rc = pf_remove_tree(store->platform, making->folder, why);
     return rc < 0 ? rc : pf_make_path(store->platform, making->folder, why);
+}
+
+int making_add_first(struct block_builder **builder, struct block_options *options,
+                     struct fm_slice otlp, struct fm_why *why)
+{
+    size_t memory_max = options->memory_max;
+    int rc = FM_ELIMIT;
+    for (unsigned factor = 1; rc == FM_ELIMIT && factor <= BUILD_MEMORY_FACTOR_MAX; factor *= 2) {
+        *builder = block_builder_free(*builder);
+        options->memory_max = memory_max * factor;
+        rc = block_builder_new(builder, options);
+        if (rc == FM_OK)
+            rc = block_builder_add(*builder, otlp, why);
+    }
+    options->memory_max = memory_max;
+    return rc;
 }
 
 /* ---- writing ---- */
@@ -253,6 +270,19 @@ int making_verify(struct making *making, struct fm_why *why)
 
 /* ---- into place ---- */
 
+/* After a power cut it may have either name, and some of its files.  With local.json and without
+ * meta.json it would be taken for a block that was deleted: so that goes first, for good. */
+static void making_take_back(struct making *making, const char *path)
+{
+    struct platform *platform = making->store->platform;
+    char facts[STORE_PATH_BYTES];
+    if (platform->ops->rename(platform, path, making->folder, NULL) < 0)
+        return;
+    making_path(making, facts, "local.json");
+    if (platform->ops->unlink(platform, facts, NULL) == FM_OK)
+        store_ignore(platform->ops->sync_dir(platform, making->folder, NULL));
+}
+
 int making_publish(struct making *making, const char *path, struct fm_why *why)
 {
     struct platform *platform = making->store->platform;
@@ -277,7 +307,7 @@ int making_publish(struct making *making, const char *path, struct fm_why *why)
     if (rc == FM_OK)
         rc = ops->sync_dir(platform, temporary, why);
     if (rc < 0) /* not known to last: take it back, start-up sorts out what stays (blocks.c) */
-        (void)ops->rename(platform, path, making->folder, NULL);
+        making_take_back(making, path);
     return rc;
 }
 

@@ -10,7 +10,9 @@
  *        block; so no block holds both what a cursor has read and what it has not.
  * CUR-2  The limit is the place that would be found again after a crash, as long as that lies in
  *        the head: else a crash would send a whole block again.
- * CUR-3  A read of the head pins its segments for one job, and its tenant is not cut meanwhile.
+ * CUR-4  A cursor that reads decided blocks only has no place in the head but the one it began
+ * with: it goes from block to block and waits in front of the first that is not decided. CUR-3  A
+ * read of the head pins its segments for one job, and its tenant is not cut meanwhile.
  */
 #include "internal.h"
 
@@ -34,21 +36,26 @@ struct store_cursor {
     struct store_cursor_options options;
     struct seat *seats; /* owned; numbered for ever */
     size_t seat_count, seat_capacity;
-    uint64_t expired_spans, lost_spans;
+    uint64_t expired_spans, lost_spans, sampled_out_spans;
     /* the block it stands in */
     struct block_entry *entry; /* with a reference, or NULL */
     struct pf_source file;
-    struct block *block;         /* owned; opened by a job */
-    struct block_traces *traces; /* owned */
+    struct block *block;             /* owned; opened by a job */
+    struct block_traces *traces;     /* owned */
+    struct store_decision *decision; /* owned; of which rows to read; NULL: all */
     bool must_let_go;
     /* the read under way */
     struct store_cursor_read *read; /* borrowed; NULL: none */
     struct pf_job job;
     struct head_view view;
     uint64_t after_lsn, limit_lsn; /* of the head */
+    enum store_verdict verdict;    /* of the block */
+    uint64_t spans, passes_over;   /* of the block: to pass on, and not to */
     int rc;
     uint64_t job_lost_spans;
 };
+
+#define CURSOR_SPARSE_SHARE 32u /* fewer than 1 / 32 of a block's traces: read each by itself */
 
 static const uint8_t no_block[16];
 
@@ -217,6 +224,20 @@ static size_t tenant_block_behind(const struct tenant *tenant, const struct stor
     return index;
 }
 
+/* Whether the cursor may read it: what left before anything was decided is kept. */
+static bool cursor_may_read(const struct store_cursor *cursor, const struct block_entry *entry)
+{
+    return !cursor->options.decided_only || entry->is_uploaded ||
+           entry->decided.verdict != STORE_UNDECIDED;
+}
+
+/* Spans of it that the cursor passes on. */
+static uint64_t cursor_spans(const struct store_cursor *cursor, const struct block_entry *entry)
+{
+    bool is_whole = !cursor->options.decided_only || entry->decided.verdict == STORE_UNDECIDED;
+    return is_whole ? entry->block.span_count : entry->decided.kept_spans;
+}
+
 /* The block to read from, or NULL and the head's records up to *ret_limit_lsn; FM_NONE: nothing. */
 static int cursor_source(const struct store_cursor *cursor, const struct seat *seat,
                          struct block_entry **ret_entry, uint64_t *ret_limit_lsn)
@@ -231,6 +252,8 @@ static int cursor_source(const struct store_cursor *cursor, const struct seat *s
     if (entry && entry->block.first_lsn <= limit_lsn)
         limit_lsn = entry->block.first_lsn - 1;
     *ret_entry = entry;
+    if (cursor->options.decided_only) /* CUR-4 */
+        return entry && cursor_may_read(cursor, entry) ? FM_OK : FM_NONE;
     if (entry && (place_is_in(place, entry) || tenant->first_lsn > limit_lsn))
         return FM_OK;
     if (!tenant_record_behind(tenant, &walk, place->lsn, limit_lsn))
@@ -278,12 +301,21 @@ void store_cursor_look(const struct store_cursor *cursor, size_t number, uint64_
     for (size_t i = tenant_block_behind(tenant, &seat->place); i < tenant->block_count; i++) {
         const struct block_entry *entry = tenant->blocks[i];
         uint64_t age_ns = cursor->store->options.block_age_ns;
-        if (pending_is_full(&pending, spans_max, bytes_max))
+        uint64_t spans = cursor_spans(cursor, entry), whole = FM_MAX(entry->block.span_count, 1u);
+        double share = (double)spans / (double)whole;
+        if (pending_is_full(&pending, spans_max, bytes_max) || !cursor_may_read(cursor, entry))
             break;
+        if (!spans)
+            continue;
         pending_date(&pending,
                      entry->block.sealed_unix_ns - FM_MIN(age_ns, entry->block.sealed_unix_ns));
-        pending.spans += entry_share(entry, &seat->place, entry->block.span_count);
-        pending.block_bytes += entry_share(entry, &seat->place, entry->block.meta.size_bytes);
+        pending.spans += entry_share(entry, &seat->place, spans);
+        pending.block_bytes += entry_share(
+            entry, &seat->place, (uint64_t)((double)entry->block.meta.size_bytes * share));
+    }
+    if (cursor->options.decided_only) {
+        *ret_pending = pending;
+        return;
     }
     uint64_t lsn = seat->place.lsn, limit_lsn = store_readable_lsn(cursor->store);
     const struct head_record *record = tenant_record_behind(tenant, &walk, lsn, limit_lsn);
@@ -304,6 +336,11 @@ uint64_t store_cursor_expired_spans(const struct store_cursor *cursor)
 uint64_t store_cursor_lost_spans(const struct store_cursor *cursor)
 {
     return cursor->lost_spans;
+}
+
+uint64_t store_cursor_sampled_out_spans(const struct store_cursor *cursor)
+{
+    return cursor->sampled_out_spans;
 }
 
 /* ---- reading, in a job ---- */
@@ -379,10 +416,26 @@ static uint64_t otlp_span_count(struct fm_slice otlp)
 static void cursor_close_block(struct store_cursor *cursor)
 {
     cursor->traces = block_traces_free(cursor->traces);
+    cursor->decision = store_decision_free(cursor->decision);
     if (cursor->block) {
         cursor->block = block_free(cursor->block);
         pf_source_close(&cursor->file);
     }
+}
+
+/* Which rows, where not all of them are passed on. */
+static int cursor_open_decision(struct store_cursor *cursor, struct fm_why *why)
+{
+    cursor->decision = store_decision_free(cursor->decision);
+    if (!cursor->options.decided_only || cursor->verdict != STORE_PART)
+        return FM_OK;
+    int rc = store_block_read_decision(cursor->store->platform, &cursor->entry->block,
+                                       &cursor->decision, why);
+    if (rc == FM_OK && cursor->decision->facts.verdict != STORE_PART)
+        rc = fm_fail(why, FM_ECORRUPT, "the decision has become another");
+    if (rc < 0)
+        cursor->decision = store_decision_free(cursor->decision);
+    return rc;
 }
 
 static int cursor_open_block(struct store_cursor *cursor, struct fm_why *why)
@@ -391,9 +444,12 @@ static int cursor_open_block(struct store_cursor *cursor, struct fm_why *why)
     char path[STORE_PATH_BYTES];
     if (cursor->traces)
         return FM_OK;
+    int rc = cursor_open_decision(cursor, why);
+    if (rc < 0)
+        return rc;
     int len = snprintf(path, sizeof path, "%s/data.parquet", cursor->entry->block.path);
     FM_ASSERT(len > 0 && (size_t)len < sizeof path);
-    int rc = pf_source_open(&cursor->file, cursor->store->platform, path, &data, why);
+    rc = pf_source_open(&cursor->file, cursor->store->platform, path, &data, why);
     if (rc < 0)
         return rc;
     rc = block_open(&cursor->block, data, &cursor->entry->block.meta, why);
@@ -402,9 +458,25 @@ static int cursor_open_block(struct store_cursor *cursor, struct fm_why *why)
         return rc;
     }
     rc = block_traces_new(&cursor->traces, cursor->block, cursor->read->end.row);
+    if (rc == FM_OK && cursor->decision &&
+        cursor->decision->facts.kept_traces < cursor->decision->row_count / CURSOR_SPARSE_SHARE)
+        rc = block_traces_sparse(cursor->traces);
     if (rc < 0)
         cursor_close_block(cursor);
     return rc;
+}
+
+/* Goes on at the next row that is kept; FM_END: there is none. */
+static int cursor_seek_kept(struct store_cursor *cursor)
+{
+    const struct store_decision *decision = cursor->decision;
+    uint64_t row = block_traces_row(cursor->traces);
+    if (!decision)
+        return FM_OK;
+    while (row < decision->row_count && !store_row_has(decision->kept, row))
+        row++;
+    block_traces_seek(cursor->traces, row);
+    return row < decision->row_count ? FM_OK : FM_END;
 }
 
 /* One more trace.  FM_END: the block, or the batch, ends here. */
@@ -412,7 +484,9 @@ static int cursor_read_trace(struct store_cursor *cursor, size_t begin)
 {
     struct store_cursor_read *read = cursor->read;
     size_t len = read->otlp->len;
-    int rc = block_traces_next(cursor->traces, NULL, read->otlp, &read->why);
+    int rc = cursor_seek_kept(cursor);
+    if (rc == FM_OK)
+        rc = block_traces_next(cursor->traces, NULL, read->otlp, &read->why);
     if (read_lost(rc)) {
         const struct store_block *block = &cursor->entry->block;
         cursor->job_lost_spans += block->span_count / FM_MAX(block->meta.trace_count, 1u);
@@ -424,6 +498,7 @@ static int cursor_read_trace(struct store_cursor *cursor, size_t begin)
         return rc;
     struct fm_slice otlp = fm_slice(read->otlp->ptr + len, read->otlp->len - len);
     read->span_count += otlp_span_count(otlp);
+    (void)cursor_seek_kept(cursor); /* where only what is passed over is left, the block ends */
     return read->span_count >= read->spans_max || read->otlp->len - begin >= read->bytes_max
                ? FM_END
                : FM_OK;
@@ -435,10 +510,15 @@ static int cursor_read_block(struct store_cursor *cursor)
     const struct store_block *block = &cursor->entry->block;
     size_t begin = read->otlp->len;
     uint64_t row = read->end.row;
+    if (!cursor->spans) { /* nothing of it leaves */
+        read->newest_unix_ns = block->sealed_unix_ns;
+        read->end = (struct store_place){.lsn = block->last_lsn};
+        return FM_OK;
+    }
     int rc = cursor_open_block(cursor, &read->why);
     bool is_lost = read_lost(rc);
     if (is_lost) {
-        cursor->job_lost_spans += entry_share(cursor->entry, &read->end, block->span_count);
+        cursor->job_lost_spans += entry_share(cursor->entry, &read->end, cursor->spans);
         log_warn("store.read_failed", "why=\"%s\"", read->why.text);
     }
     while (rc == FM_OK)
@@ -481,7 +561,8 @@ static void cursor_on_read(struct pf_job *job)
     struct store_cursor_read *read = fm_take(cursor->read);
     struct seat *seat = &cursor->seats[read->tenant];
     struct store *store = cursor->store;
-    if (!cursor->entry) {
+    bool is_block = cursor->entry;
+    if (!is_block) {
         head_view_fini(store, &cursor->view);
         seat->tenant->head_reads--;
     } else if (cursor->must_let_go || cursor->rc < 0 || !place_in_block(&read->end)) {
@@ -489,6 +570,8 @@ static void cursor_on_read(struct pf_job *job)
     }
     if (cursor->rc == FM_OK)
         seat->taken = read->end;
+    if (cursor->rc == FM_OK && is_block && !place_in_block(&read->end))
+        cursor->sampled_out_spans += cursor->passes_over;
     cursor->lost_spans += cursor->job_lost_spans;
     int rc = cursor->rc;
     cut_step(store); /* CUR-3 */
@@ -515,6 +598,9 @@ static int cursor_plan(struct store_cursor *cursor, struct seat *seat)
     if (!cursor->entry)
         block_entry_ref(entry);
     cursor->entry = entry;
+    cursor->verdict = entry->decided.verdict;
+    cursor->spans = cursor_spans(cursor, entry);
+    cursor->passes_over = entry->block.span_count - cursor->spans;
     return FM_OK;
 }
 
@@ -580,6 +666,45 @@ uint64_t cursors_limit(struct store *store, const struct tenant *tenant, uint64_
     return limit_lsn;
 }
 
+/* Whether the block that comes next there is one of these. */
+static bool place_leads_to(const struct tenant *tenant, const struct store_place *place,
+                           uint64_t first_lsn, uint64_t last_lsn)
+{
+    size_t index = tenant_block_behind(tenant, place);
+    const struct block_entry *entry = index < tenant->block_count ? tenant->blocks[index] : NULL;
+    return entry && entry->block.first_lsn >= first_lsn && entry->block.last_lsn <= last_lsn;
+}
+
+/* A saved place may be one within the block behind its LSN. */
+static bool seat_stands_in(const struct seat *seat, uint64_t first_lsn, uint64_t last_lsn)
+{
+    const struct store_place *places[] = {&seat->place, &seat->taken};
+    const struct store_place saved = {.lsn = seat->saved_lsn};
+    for (size_t i = 0; i < FM_COUNT(places); i++) {
+        bool is_in = place_in_block(places[i])
+                         ? place_leads_to(seat->tenant, places[i], first_lsn, last_lsn)
+                         : places[i]->lsn >= first_lsn && places[i]->lsn < last_lsn;
+        if (is_in)
+            return true;
+    }
+    return place_leads_to(seat->tenant, &saved, first_lsn, last_lsn);
+}
+
+bool cursors_stand_in(struct store *store, const struct tenant *tenant, uint64_t first_lsn,
+                      uint64_t last_lsn)
+{
+    for (struct fm_link *link = store->cursors.next; link != &store->cursors; link = link->next) {
+        struct store_cursor *cursor = FM_CONTAINER(link, struct store_cursor, link);
+        const struct seat *seat = cursor_seat(cursor, tenant);
+        const struct block_entry *entry = cursor->entry; /* a read of it moves the place into it */
+        bool is_reading = entry && entry->tenant == tenant && entry->block.first_lsn >= first_lsn &&
+                          entry->block.last_lsn <= last_lsn;
+        if (is_reading || (seat && seat_stands_in(seat, first_lsn, last_lsn)))
+            return true;
+    }
+    return false;
+}
+
 void cursors_let_go(struct store *store, struct block_entry *entry)
 {
     for (struct fm_link *link = store->cursors.next; link != &store->cursors; link = link->next) {
@@ -601,7 +726,7 @@ void cursors_on_doom(struct store *store, struct block_entry *entry)
         const struct seat *seat = cursor_seat(cursor, entry->tenant);
         /* What is read already will be passed on. */
         if (seat && seat->taken.lsn < entry->block.last_lsn)
-            cursor->expired_spans += entry_share(entry, &seat->taken, entry->block.span_count);
+            cursor->expired_spans += entry_share(entry, &seat->taken, cursor_spans(cursor, entry));
     }
     cursors_let_go(store, entry);
 }

@@ -6,7 +6,10 @@
  * Suspended in BUILDING (resumed by cut_on_built).  One build at a time.  Reasons, in no order,
  * since the tenant with the oldest record goes first: somebody flushes; the oldest record is
  * block_age old; block_bytes of log wait; the head's memory or the log grows too large.
- * A failure changes nothing: the records stay in head and log, and the cut comes again later.
+ * With block_align_ns no block holds what came before and after a boundary of wall time: it is cut
+ * there, and if that was missed, the block ends there.  Each node has boundaries of its own, so
+ * that a fleet does not upload in the same second. A failure changes nothing: the records stay in
+ * head and log, and the cut comes again later.
  */
 #include "internal.h"
 
@@ -19,6 +22,7 @@ static const struct fm_sm_rule cut_rules[] = {
 
 #define CUT_BACKOFF_MIN_NS FM_NS_PER_S
 #define CUT_BACKOFF_MAX_NS (300 * FM_NS_PER_S)
+#define CUT_SHIFT_PART     12u /* of the distance of boundaries: nodes spread over 5 min an hour */
 #define CUT_LOG_BYTES_MAX  (UINT64_C(1) << 30) /* of log that slow tenants may hold */
 
 static void cut_on_built(struct pf_job *job);
@@ -64,7 +68,7 @@ static uint64_t cut_flush_lsn(const struct store *store)
 
 static uint64_t cut_log_max(const struct store *store)
 {
-    uint64_t quarter = store->options.quota_bytes / 4;
+    uint64_t quarter = store_quota_bytes(store) / 4;
     return quarter ? FM_MIN(quarter, CUT_LOG_BYTES_MAX) : CUT_LOG_BYTES_MAX;
 }
 
@@ -76,11 +80,48 @@ static uint64_t cut_log_bytes(const struct store *store)
     return bytes;
 }
 
-/* Monotonic time from which the tenant should be cut by age. */
+/* The first boundary of wall time behind wall_ns. */
+static uint64_t cut_boundary_ns(const struct store *store, uint64_t wall_ns)
+{
+    uint64_t align_ns = store->options.block_align_ns;
+    uint64_t shift_ns = fm_load_be64(store->options.node) % (align_ns / CUT_SHIFT_PART + 1);
+    return wall_ns < shift_ns ? shift_ns
+                              : (wall_ns - shift_ns) / align_ns * align_ns + align_ns + shift_ns;
+}
+
+/* Monotonic time from which the tenant should be cut by age or at a boundary. */
 static uint64_t cut_due_ns(const struct store *store, const struct tenant *tenant)
 {
     uint64_t due = tenant->oldest_ns + store->options.block_age_ns;
+    if (store->options.block_align_ns) {
+        uint64_t now_ns = pf_now_ns(store->platform), wall_ns = pf_wall_ns(store->platform);
+        uint64_t age_ns = now_ns - FM_MIN(tenant->oldest_ns, now_ns);
+        wall_ns -= FM_MIN(age_ns, wall_ns);
+        due = FM_MIN(due, tenant->oldest_ns + (cut_boundary_ns(store, wall_ns) - wall_ns));
+    }
     return FM_MAX(due, tenant->cut_after_ns);
+}
+
+/* The last record before the boundary that follows the first one. */
+static uint64_t cut_align(const struct store *store, const struct tenant *tenant,
+                          uint64_t limit_lsn)
+{
+    uint64_t boundary_ns = 0;
+    if (!store->options.block_align_ns)
+        return limit_lsn;
+    for (size_t i = 0; i < tenant->part_count; i++) {
+        const struct head_part *part = &tenant->parts[tenant->part_first + i];
+        uint32_t position = part->begin;
+        for (const struct head_record *record; (record = head_part_next(part, &position));) {
+            if (!boundary_ns)
+                boundary_ns = cut_boundary_ns(store, record->received_unix_ns);
+            if (pf_wall_ns(store->platform) < boundary_ns)
+                return limit_lsn; /* nothing came behind it yet */
+            if (record->received_unix_ns >= boundary_ns)
+                return FM_MIN(limit_lsn, record->lsn - 1);
+        }
+    }
+    return limit_lsn;
 }
 
 static bool cut_is_due(const struct store *store, const struct tenant *tenant, uint64_t flush_lsn,
@@ -170,7 +211,9 @@ static int cut_start(struct store *store, struct tenant *tenant)
     cut->tenant = tenant;
     cut->first_lsn = gap.first;
     uint64_t whole_lsn = FM_MIN(gap.last, store->log.durable_lsn - 1);
-    cut->limit_lsn = cursors_limit(store, tenant, whole_lsn);
+    uint64_t aligned_lsn = cut_align(store, tenant, whole_lsn);
+    cut->is_aligned = aligned_lsn < whole_lsn;
+    cut->limit_lsn = cursors_limit(store, tenant, aligned_lsn);
     cut->is_limited = cut->limit_lsn < whole_lsn;
     cut->started_ns = pf_now_ns(store->platform);
     cut->failures = tenant->cut_failures;
@@ -188,7 +231,8 @@ static void cut_date_rest(struct store *store, struct tenant *tenant)
     const struct head_record *record = head_part_next(part, &position);
     uint64_t now_ns = pf_now_ns(store->platform), wall_ns = pf_wall_ns(store->platform);
     uint64_t age_ns = wall_ns - FM_MIN(record->received_unix_ns, wall_ns);
-    tenant->oldest_ns = FM_MAX(tenant->oldest_ns, now_ns - FM_MIN(age_ns, now_ns));
+    uint64_t oldest_ns = now_ns - FM_MIN(age_ns, now_ns);
+    tenant->oldest_ns = store->cut.is_aligned ? oldest_ns : FM_MAX(tenant->oldest_ns, oldest_ns);
 }
 
 static void cut_seal(struct store *store)
@@ -210,6 +254,10 @@ static void cut_seal(struct store *store)
         metric_add(&store->metrics.blocks_sealed, 1);
         metric_add(&store->metrics.block_spans, entry->block.span_count);
         metric_observe(&store->metrics.build_seconds, cut->build_ns);
+    } else if (cut->lost_spans) {
+        struct lsn_range range = {cut->first_lsn, cut->last_lsn};
+        int rc = book_lose(store, tenant, range, &cut->account);
+        FM_ASSERT(rc == FM_OK); /* reserved */
     }
     head_drop(store, tenant, cut->last_lsn);
     if (cut->is_limited)
@@ -230,6 +278,7 @@ static void cut_on_built(struct pf_job *job)
     else if (cut->rc != FM_ECANCELLED)
         cut_failed(store, cut->tenant, cut->rc, cut->why.text);
     cut_step(store);
+    outbox_look(store);
     cursors_wake(store);
     store_finish_close(store);
 }
@@ -261,8 +310,8 @@ void cut_step(struct store *store)
     struct cut *cut = &store->cut;
     switch ((enum cut_state)cut->sm.state) {
     case CUT_IDLE: {
-        if (store->is_closing)
-            break;
+        if (store->is_closing || store->outbox.sm.state == OUTBOX_BUILDING)
+            break; /* outbox_on_built comes back */
         uint64_t next_ns;
         struct tenant *tenant = cut_pick(store, &next_ns);
         if (tenant) {

@@ -6,11 +6,21 @@
  *   segment.c  files of the log: names, making, recycling
  *   log.c      group commit: appends -> records -> disk -> done
  *   head.c     tenants and the index over records that are not in a block yet
- *   cover.c    which LSNs of a tenant are in blocks; local.json
+ *   cover.c    which LSNs of a tenant are in blocks
+ *   ledger.c   what became of every span (store_ledger.h)
+ *   why.c      the story of a trace (store_why.h);  story.c  told;  gone.c  filters of blocks that
+ *              are deleted
  *   cut.c      records -> block (machine);  build.c  the job behind it
  *   build_files.c  rows -> a block's files, verified
- *   outbox.c   blocks made to leave (store_outbox.h);  outgoing.c  the job that makes them
- *   blocks.c   the list of blocks, references, retention, quota
+ *   outbox.c   blocks made to leave (store_outbox.h);  outgoing.c  the job that makes
+ *              them; outbox.h  what these share
+ *   decide.c   which traces of a block leave, where not all do (store_decide.h)
+ *   blocks.c   the list of blocks, references
+ *   retain.c   retention and quota
+ *   scrub.c    blocks are read again, now and then
+ *   merge.c    small neighbours become one (machine);  merge_build.c  the jobs behind it
+ *   clock.c    ages that no jump of the wall clock changes
+ *   quarantine.c  what could not be used
  *   keep.c     housekeeping jobs: markers, deletions, recycling, fresh segments
  *   read.c     snapshots and traces by id
  *   cursor.c   everything in order, for those who pass it on
@@ -25,6 +35,7 @@
 #include "fermata/bytes.h"
 #include "fermata/hash.h"
 #include "fermata/store.h"
+#include "fermata/store_decide.h"
 #include "fermata/units.h"
 #include "fermata/wal.h"
 
@@ -36,6 +47,7 @@
 #define STORE_RETRY_NS     (30 * FM_NS_PER_S)
 #define STORE_KEEP_NS      (10 * FM_NS_PER_S)
 #define STORE_STALL_NS     (10 * FM_NS_PER_S)
+#define STORE_READ_ATTEMPTS 3u /* at start, of what may be an error that passes */
 
 /* ---- segment.c ---- */
 
@@ -118,18 +130,28 @@ enum store_end {       /* why a block goes; what its spans count as from then on
     STORE_END_EXPIRED, /* too old, and had not left */
     STORE_END_DROPPED, /* for lack of space, and had not left */
     STORE_END_MERGED,  /* its spans are in another block of this store */
+    STORE_END_CORRUPT, /* unreadable, and had not left */
 };
 
 struct block_entry {
     struct store_block block;
-    struct fm_link link;   /* store->blocks by sealing time, or a list of doomed ones */
+    struct fm_link link;   /* store->blocks by last LSN, or a list of doomed ones */
     struct store *store;   /* borrowed */
     struct tenant *tenant; /* borrowed */
-    uint32_t refs;         /* one is the list's */
+    struct outbox_group *group; /* borrowed; of an outgoing block, which is in its list */
+    uint32_t refs;              /* one is the list's */
     uint64_t disk_bytes;
+    uint64_t sealed_steady_ns; /* clock.c */
+    bool has_steady_time;      /* else it is wall time, of an older version */
     bool is_uploaded;
+    bool is_merging;     /* a merge holds it: it does not go meanwhile */
+    bool is_unmergeable; /* too large, or damaged */
+    bool is_bad;         /* it has to go (scrub.c) */
+    struct store_decided decided;
     bool is_doomed; /* out of the list; the files go when the last reference goes */
     enum store_end end; /* with is_doomed */
+    struct book_entry *closing; /* borrowed; with is_doomed: its last account */
+    struct block_id left_as;    /* the block it is uploaded as; zeros: itself */
     _Atomic(struct block_open *) opened; /* owned; set by any reader, cleared only without refs */
     _Atomic uint64_t used_count;         /* store->open_clock when last read */
 };
@@ -249,8 +271,10 @@ struct cut {
     struct block_entry *entry; /* owned; NULL: nothing was left to put in a block */
     uint64_t last_lsn;
     bool is_partial; /* the view held more than went into the block */
-    bool is_limited; /* it ends where a cursor stands */
+    bool is_limited; /* it ends where a cursor stands, or at a boundary */
+    bool is_aligned; /* at a boundary */
     uint64_t lost_records, lost_spans;
+    struct ledger_account account; /* of all records up to last_lsn */
     uint64_t build_ns;
 };
 
@@ -260,6 +284,99 @@ struct flush { /* a caller of store_flush */
     void (*done)(void *self, int rc);
     void *self;
     int rc;
+};
+
+/* ---- outbox.c ---- */
+
+enum outbox_state { OUTBOX_IDLE, OUTBOX_BUILDING, OUTBOX_REMOVING };
+
+struct outbox_group; /* outbox.h */
+struct store_outgoing;
+
+struct outbox {
+    struct fm_sm sm;
+    struct pf_job job;
+    struct pf_timer timer;
+    bool timer_runs;
+    struct store *store;
+    struct fm_link groups;            /* struct outbox_group, oldest first */
+    struct fm_link wanted, cancelled; /* struct store_outgoing */
+    struct store_outgoing *building;  /* borrowed */
+    struct outbox_group *made;        /* owned; what is being built */
+    struct outbox_group *going;       /* owned; what is being removed */
+    uint64_t bytes;                   /* of all groups */
+    _Atomic bool is_cancelled;
+    int rc;
+    struct fm_why why;
+};
+
+/* ---- ledger.c ---- */
+
+struct book_entry { /* of the ledger's file, or about to be */
+    struct fm_link link;
+    struct ledger_entry entry;
+    bool is_written; /* synced */
+    bool is_planned; /* for the write under way */
+    bool is_final;   /* nothing is left that speaks for itself; keep's job says so of a block */
+    bool is_aside;   /* start-up only: a block that went to quarantine */
+};
+
+struct book {
+    struct ledger sums;     /* of what needs no entry of its own any more */
+    struct ledger rejected; /* not written yet */
+    struct ledger came;     /* all that was stored: what the rest must add up to */
+    bool came_is_short;     /* for want of memory */
+    struct fm_link entries; /* struct book_entry */
+    bool is_unsure;         /* a block may be there that could not be read: nothing is summed up */
+    bool must_rewrite;
+    uint64_t file_bytes, base_bytes, room_bytes; /* the job's while it runs, as the plan */
+    struct fm_buf plan;
+    bool plan_is_whole;
+    uint64_t plan_base_bytes;
+    int plan_rc;
+};
+
+/* ---- merge.c ---- */
+
+enum merge_state { MERGE_IDLE, MERGE_BUILDING, MERGE_RETIRING };
+#define MERGE_SOURCES_MAX 64u
+
+struct merge {
+    struct fm_sm sm;
+    struct pf_job job;
+    struct store *store;
+    struct tenant *tenant;
+    struct block_entry *sources[MERGE_SOURCES_MAX]; /* with references; by LSN */
+    size_t count, count_max;                        /* next time so many at most; 0: any */
+    unsigned kind;
+    uint64_t next_ns; /* monotonic; not before */
+    bool is_retiring; /* in RETIRING: the job runs */
+    _Atomic bool is_cancelled;
+    /* results */
+    int rc;
+    struct fm_why why;
+    struct block_entry *entry; /* owned; then in the list, and with a reference */
+    size_t fit_count;          /* sources before the one that failed */
+    uint64_t work_ns;
+};
+
+/* ---- scrub.c ---- */
+
+enum scrub_state { SCRUB_IDLE, SCRUB_READING };
+
+struct scrub {
+    struct fm_sm sm;
+    struct pf_job job;
+    struct store *store;
+    uint64_t began_ns; /* the round, in steady time; 0: there was none yet */
+    uint64_t lsn;      /* blocks up to here were read in it */
+    uint64_t bad_count;
+    struct block_entry *entry; /* with a reference; being read */
+    _Atomic bool is_cancelled;
+    /* the job's */
+    int rc;
+    struct fm_why why;
+    uint64_t started_ns, bytes;
 };
 
 /* ---- keep.c ---- */
@@ -301,6 +418,22 @@ struct keep {
     struct fm_why why;
     struct pf_space space;
     bool has_space;
+    uint64_t quarantine_bytes;        /* as found last */
+    uint64_t quarantine_wanted_max;   /* of it; UINT64_MAX: its own quota */
+    uint64_t quarantine_checked_ns;   /* monotonic */
+    _Atomic bool quarantine_is_due;   /* something was put there */
+    bool with_quarantine, with_clock; /* of the job's plan */
+    uint64_t quarantine_bytes_max, quarantine_found_bytes;
+};
+
+/* ---- clock.c ---- */
+
+struct store_clock {
+    uint64_t base_steady_ns, base_boot_ns; /* belong together; fixed at start */
+    uint64_t boot_ns, now_ns, wall_ns;     /* at the last tick */
+    uint64_t saved_ns;                     /* steady time in the file */
+    uint64_t saving_ns;                    /* the job's result; 0: none */
+    bool must_save;
 };
 
 /* ---- the store ---- */
@@ -310,7 +443,11 @@ struct store_metrics {
     metric appended_spans, appended_bytes;
     metric refused_pending, refused_head, refused_space, refused_disk, refused_other;
     metric blocks_sealed, blocks_uploaded, blocks_quarantined, blocks_expired, blocks_dropped;
-    metric block_spans, block_failures, dropped_spans;
+    metric block_spans, block_failures;
+    metric dropped_spans, dropped_spans_age, dropped_spans_corrupt; /* quota, age, damage */
+    metric clock_jumps, quarantine_removed;
+    metric merges, merged_blocks, merge_failures;
+    metric scrub_blocks, scrub_bytes, scrub_bad, scrub_unreadable;
     metric lost_records, lost_spans; /* unreadable when a block was built */
     metric replay_records, replay_spans, replay_duplicates, replay_holes, replay_hole_bytes;
     metric replay_segments_bad, replay_ns;
@@ -327,7 +464,12 @@ struct store {
     void *gone_self;
     struct log log;
     struct cut cut;
+    struct outbox outbox;
+    struct book book;
     struct keep keep;
+    struct merge merge;
+    struct scrub scrub;
+    struct store_clock clock;
     struct fm_link segments; /* used ones, by base LSN */
     struct fm_link spares;
     _Atomic uint64_t next_sequence;
@@ -338,11 +480,13 @@ struct store {
     uint64_t head_memory_bytes;
     struct fm_link blocks;  /* struct block_entry, oldest seal first */
     struct fm_link cursors; /* struct store_cursor */
+    struct fm_link decides; /* struct decide: under way */
     struct fm_link flushes; /* struct flush */
     struct fm_link flushes_over;
     struct pf_timer flush_timer; /* answers flushes_over */
     bool flush_timer_runs;
     _Atomic uint64_t open_clock, open_bytes, open_count; /* of opened blocks */
+    struct fm_link snapshots; /* struct store_snapshot */
     uint64_t snapshot_count;
     struct pf_space space;
     bool is_full; /* quota or free space */
@@ -359,10 +503,24 @@ FM_PRINTF(3, 4)
 void store_path(const struct store *store, char path[STORE_PATH_BYTES], const char *format, ...);
 void store_finish_close(struct store *store); /* when the last machine stands still */
 void store_set_problem(struct store *store, const char *format, ...) FM_PRINTF(2, 3);
-/* Moves a file or directory out of the way; never deletes. */
+
+/* quarantine.c */
+/* Moves a file or directory out of the way; never deletes.  Any thread. */
 int store_quarantine(struct store *store, const char *path, const char *reason);
 /* Keeps bytes that cannot be used where they lie. */
 void store_quarantine_bytes(struct store *store, const char *name, struct fm_slice bytes);
+void quarantine_keep(struct store *store); /* within its bounds; a part of the keep job */
+void quarantine_trim(struct store *store); /* there is no space left */
+
+/* clock.c */
+/* "1 NUMBER NUMBER\n", below 2^63: the files clock and scrub. */
+FM_MUST int store_parse_numbers(struct fm_slice text, uint64_t values[3]);
+void clock_open(struct store *store);
+void clock_follow_blocks(struct store *store); /* after they were loaded */
+uint64_t clock_steady_ns(const struct store *store); /* any thread */
+uint64_t clock_block_age_ns(const struct store *store, const struct block_entry *entry);
+void clock_tick(struct store *store); /* every STORE_KEEP_NS */
+void clock_save(struct store *store); /* in a job */
 
 /* replay.c */
 FM_MUST int store_replay(struct store *store, struct fm_why *why);
@@ -422,14 +580,28 @@ bool cover_has(const struct tenant *tenant, uint64_t lsn);
 /* The uncovered stretch around lsn; the log holds nothing below floor. */
 struct lsn_range cover_gap(const struct tenant *tenant, uint64_t lsn, uint64_t floor);
 
-struct local_facts { /* local.json */
-    uint8_t node[16];
-    uint64_t first_lsn, last_lsn;
-    uint64_t record_count, span_count;
-    uint64_t sealed_unix_ns;
-};
-void local_render(const struct local_facts *facts, struct fm_buf *buf);
-FM_MUST int local_parse(struct fm_slice json, struct local_facts *ret_facts, struct fm_why *why);
+/* ledger.c */
+void book_init(struct store *store);
+void book_fini(struct store *store);
+/* At start, in this order: the file; blocks are loaded; entries without a block; replay; sums. */
+FM_MUST int book_load(struct store *store, struct fm_why *why);
+FM_MUST int book_settle(struct store *store);
+FM_MUST int book_begin(struct store *store);
+void book_lose_record(struct store *store, const struct wal_record *record); /* unusable */
+/* A block that goes to quarantine; its records may still be in the log. */
+void book_set_aside(struct store *store, const struct tenant *tenant,
+                    const struct block_entry *block);
+void book_note(struct store *store, const struct tenant *tenant, uint64_t received_unix_ns,
+               uint64_t spans); /* stored */
+void book_close(struct store *store, struct block_entry *block); /* it is doomed, for block->end */
+/* A cut found nothing that could be read; cover_reserve() was called. */
+FM_MUST int book_lose(struct store *store, struct tenant *tenant, struct lsn_range range,
+                      const struct ledger_account *account);
+/* Keep's: on the loop, in the job, on the loop.  plan_rc says whether it was written. */
+void book_plan(struct store *store, uint64_t log_begin_lsn);
+void book_work(struct store *store);
+void book_done(struct store *store);
+void book_save(struct store *store); /* all three, when nothing runs any more */
 
 /* cut.c */
 void cut_init(struct store *store);
@@ -452,6 +624,10 @@ struct making {
     uint64_t disk_bytes;
     bool is_rejected; /* by a check: to be kept in quarantine */
 };
+/* The first of a block: what is too large alone gets more memory, since it must go somewhere.
+ * *builder, NULL or of before, is replaced. */
+FM_MUST int making_add_first(struct block_builder **builder, struct block_options *options,
+                             struct fm_slice otlp, struct fm_why *why);
 void making_init(struct making *making, struct store *store);
 void making_fini(struct making *making);
 FM_MUST int making_begin(struct making *making, struct block_meta *meta, struct fm_why *why);
@@ -487,13 +663,49 @@ struct block_entry *block_entry_free(struct store *store, struct block_entry *en
 FM_MUST int blocks_reserve(struct tenant *tenant); /* so that the next blocks_add cannot fail */
 FM_MUST int blocks_add(struct store *store, struct tenant *tenant, struct block_entry *entry);
 FM_MUST int blocks_load(struct store *store, struct fm_why *why);
+/* For good: start-up takes it for a deleted one.  Those who have it open go on. */
+FM_MUST int block_retire(struct platform *platform, const char *path);
 /* Out of the list; the files go when nobody reads them any more. */
 void blocks_doom(struct store *store, struct block_entry *entry, enum store_end end);
-void blocks_retain(struct store *store); /* retention and quota: dooms blocks, sets is_full */
-uint64_t blocks_bytes(const struct store *store);
-uint64_t store_used_bytes(const struct store *store);
 void block_entry_ref(struct block_entry *entry);
 void block_entry_unref(struct block_entry *entry);
+
+/* merge.c, and merge_build.c on the IDLE lane */
+void merge_init(struct store *store);
+void merge_fini(struct store *store);
+void merge_look(struct store *store); /* every STORE_KEEP_NS */
+void merge_close(struct store *store);
+void merge_work(struct pf_job *job);
+void merge_retire(struct pf_job *job);
+
+/* scrub.c */
+void scrub_init(struct store *store);
+void scrub_fini(struct store *store);
+void scrub_open(struct store *store);
+void scrub_look(struct store *store); /* every STORE_KEEP_NS */
+void scrub_close(struct store *store);
+
+/* retain.c */
+void blocks_retain(struct store *store); /* retention and quota: dooms blocks, sets is_full */
+/* Whoever waits to upload the block is asked to let go.  false: somebody holds it still. */
+bool retain_release(struct store *store, struct block_entry *entry);
+/* Spans that have not left and should have. */
+uint64_t retain_lost_spans(const struct block_entry *entry);
+uint64_t blocks_bytes(const struct store *store);
+uint64_t store_used_bytes(const struct store *store);
+uint64_t store_quota_bytes(const struct store *store); /* 0: none */
+
+/* outbox.c */
+void outbox_init(struct store *store);
+void outbox_fini(struct store *store);
+FM_MUST int outbox_load(struct store *store, struct fm_why *why);
+void outbox_announce(struct store *store); /* to the observer */
+void outbox_look(struct store *store);     /* on the loop's next turn: something has changed */
+void outbox_close(struct store *store);
+
+/* decide.c */
+void decide_load(struct store *store, struct block_entry *entry);
+void decides_abandon(struct store *store);
 
 /* keep.c */
 void keep_init(struct store *store);
@@ -506,12 +718,16 @@ FM_MUST int keep_add_tombstone(struct store *store, const char *path, uint64_t l
 /* read.c */
 struct block_open *block_open_free(struct store *store, struct block_open *open);
 void block_open_evict(struct store *store);
+void snapshots_abandon(struct store *store);
 
 /* cursor.c */
 void cursors_wake(struct store *store); /* there may be more to read */
 /* How far a block of the tenant may reach: not over a place where a cursor stands in its head. */
 uint64_t cursors_limit(struct store *store, const struct tenant *tenant, uint64_t limit_lsn);
 void cursors_let_go(struct store *store, struct block_entry *entry); /* of the reference, soon */
+/* Whether one has passed on a part of what lies in this range, or would look for it there. */
+bool cursors_stand_in(struct store *store, const struct tenant *tenant, uint64_t first_lsn,
+                      uint64_t last_lsn);
 void cursors_on_doom(struct store *store, struct block_entry *entry);
 void cursors_abandon(struct store *store);
 
@@ -523,6 +739,11 @@ static inline void store_ignore(int rc)
 static inline struct block_entry *block_entry_of(const struct store_block *block)
 {
     return FM_CONTAINER((struct store_block *)(uintptr_t)block, struct block_entry, block);
+}
+/* Nobody waits for its upload. */
+static inline bool block_entry_is_settled(const struct block_entry *entry)
+{
+    return entry->is_uploaded || entry->decided.verdict == STORE_NOTHING;
 }
 static inline int pf_write(struct pf_file *file, struct platform *platform, uint64_t offset,
                            struct fm_slice slice, struct fm_why *why)

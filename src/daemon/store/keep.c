@@ -11,6 +11,7 @@
  * KEEP-2  Its local.json stays until the log holds no record that the block covered: else a
  *         restart would build the block again.
  */
+#include "gone.h"
 #include "internal.h"
 
 #include <stdio.h>
@@ -22,6 +23,7 @@ static const struct fm_sm_rule keep_rules[] = {
 };
 
 #define KEEP_MAKE_RETRY_NS (5 * FM_NS_PER_S)
+#define KEEP_QUARANTINE_NS (3600 * FM_NS_PER_S)
 
 static void keep_on_done(struct pf_job *job);
 static void keep_on_timer(struct pf_timer *timer);
@@ -34,6 +36,8 @@ void keep_init(struct store *store)
         .job = {.work = keep_work, .done = keep_on_done, .lane = PF_LANE_DISK},
         .timer = {.fire = keep_on_timer},
         .store = store,
+        .quarantine_wanted_max = UINT64_MAX,
+        .quarantine_is_due = true,
     };
     struct fm_link *lists[] = {&keep->markers,          &keep->markers_taken, &keep->markers_over,
                                &keep->doomed,           &keep->doomed_taken,  &keep->tombstones,
@@ -87,13 +91,14 @@ int keep_add_tombstone(struct store *store, const char *path, uint64_t last_lsn)
 
 static void keep_do_markers(struct keep *keep)
 {
-    char path[STORE_PATH_BYTES];
+    char path[STORE_PATH_BYTES], text[64];
     for (struct fm_link *link = keep->markers_taken.next; link != &keep->markers_taken;
          link = link->next) {
         struct marker *marker = FM_CONTAINER(link, struct marker, link);
         int len = snprintf(path, sizeof path, "%s/uploaded", marker->entry->block.path);
         FM_ASSERT(len > 0 && (size_t)len < sizeof path);
-        marker->rc = pf_replace_file(keep->store->platform, path, FM_SLICE("1\n"), NULL);
+        marker_print(marker->entry, pf_wall_ns(keep->store->platform), text, sizeof text);
+        marker->rc = pf_replace_file(keep->store->platform, path, fm_slice_text(text), NULL);
     }
 }
 
@@ -114,21 +119,17 @@ static int folder_sweep_visit(void *self, const char *name, bool is_directory)
     return sweep->platform->ops->unlink(sweep->platform, path, NULL);
 }
 
-/* KEEP-1. */
-static int keep_empty_block(struct keep *keep, const char *folder)
+/* KEEP-1.  entry: NULL of a tombstone. */
+static int keep_empty_block(struct keep *keep, const char *folder, const struct block_entry *entry)
 {
     struct platform *platform = keep->store->platform;
     struct folder_sweep sweep = {platform, folder};
-    char path[STORE_PATH_BYTES];
-    int len = snprintf(path, sizeof path, "%s/meta.json", folder);
-    FM_ASSERT(len > 0 && (size_t)len < sizeof path);
-    int rc = platform->ops->unlink(platform, path, NULL);
-    if (rc < 0 && rc != FM_ENOTFOUND)
-        return rc;
-    rc = platform->ops->sync_dir(platform, folder, NULL);
-    if (rc < 0)
-        return rc == FM_ENOTFOUND ? FM_OK : rc; /* somebody was faster */
-    return platform->ops->list(platform, folder, folder_sweep_visit, &sweep, NULL);
+    int rc = block_retire(platform, folder);
+    if (rc == FM_OK && entry)
+        gone_take(keep->store, entry);
+    if (rc == FM_OK)
+        rc = platform->ops->list(platform, folder, folder_sweep_visit, &sweep, NULL);
+    return rc == FM_ENOTFOUND ? FM_OK : rc; /* somebody was faster */
 }
 
 static void keep_do_doomed(struct keep *keep)
@@ -137,7 +138,17 @@ static void keep_do_doomed(struct keep *keep)
          link = next) {
         next = link->next;
         struct block_entry *entry = FM_CONTAINER(link, struct block_entry, link);
-        if (keep_empty_block(keep, entry->block.path) < 0)
+        if (entry->closing && !entry->closing->is_written && keep->store->book.plan_rc < 0)
+            continue; /* LEDGER-1 */
+        if (entry->end == STORE_END_CORRUPT) {
+            int rc = store_quarantine(keep->store, entry->block.path, "damaged");
+            if (rc == FM_OK || rc == FM_ENOTFOUND) {
+                entry->closing->is_final = true;
+                block_entry_free(keep->store, entry); /* the ledger covers its records */
+            }
+            continue;
+        }
+        if (keep_empty_block(keep, entry->block.path, entry) < 0)
             continue; /* stays for the next job */
         struct tombstone *tombstone = calloc(1, sizeof *tombstone);
         if (!tombstone)
@@ -145,6 +156,8 @@ static void keep_do_doomed(struct keep *keep)
         tombstone->last_lsn = entry->block.last_lsn;
         memcpy(tombstone->path, entry->block.path, sizeof tombstone->path);
         fm_list_append(&keep->tombstones_taken, &tombstone->link);
+        if (entry->closing)
+            entry->closing->is_final = true;
         block_entry_free(keep->store, entry);
     }
 }
@@ -203,7 +216,7 @@ static void keep_do_tombstones(struct keep *keep, uint64_t begin_lsn)
          link = next) {
         next = link->next;
         struct tombstone *tombstone = FM_CONTAINER(link, struct tombstone, link);
-        if (tombstone->last_lsn >= begin_lsn || keep_empty_block(keep, tombstone->path) < 0 ||
+        if (tombstone->last_lsn >= begin_lsn || keep_empty_block(keep, tombstone->path, NULL) < 0 ||
             pf_remove_tree(keep->store->platform, tombstone->path, NULL) < 0)
             continue;
         fm_list_remove(link);
@@ -237,8 +250,15 @@ void keep_work(struct pf_job *job)
     keep->why.text[0] = 0;
     keep->segment_rc = keep->probe_rc = FM_OK;
     keep_do_markers(keep);
+    book_work(store);
     keep_do_doomed(keep);
     keep_do_tombstones(keep, keep_do_segments(keep));
+    if (keep->with_quarantine) {
+        quarantine_keep(store);
+        gone_trim(store);
+    }
+    if (keep->with_clock)
+        clock_save(store);
     keep->has_space =
         store->platform->ops->space(store->platform, store->data_dir, &keep->space) == FM_OK;
     if (keep->with_probe)
@@ -264,6 +284,24 @@ static unsigned keep_wanted(const struct store *store)
     return have < STORE_SPARES ? STORE_SPARES - have : 0;
 }
 
+/* What is looked at now and then. */
+static void keep_plan_rest(struct store *store, uint64_t now_ns)
+{
+    struct keep *keep = &store->keep;
+    keep->with_clock = store->clock.must_save;
+    store->clock.must_save = false;
+    keep->with_quarantine = atomic_exchange(&keep->quarantine_is_due, false) ||
+                            now_ns - keep->quarantine_checked_ns >= KEEP_QUARANTINE_NS;
+    if (!keep->with_quarantine)
+        return;
+    keep->quarantine_checked_ns = now_ns;
+    keep->quarantine_bytes_max = keep->quarantine_wanted_max;
+    if (store->options.quarantine_bytes)
+        keep->quarantine_bytes_max =
+            FM_MIN(keep->quarantine_bytes_max, store->options.quarantine_bytes);
+    keep->quarantine_wanted_max = UINT64_MAX;
+}
+
 static void keep_plan(struct store *store)
 {
     struct keep *keep = &store->keep;
@@ -272,11 +310,13 @@ static void keep_plan(struct store *store)
     keep->with_probe = keep->wants_probe;
     keep->wants_probe = false;
     keep->wanted = keep->with_probe || now_ns >= keep->make_after_ns ? keep_wanted(store) : 0;
+    keep_plan_rest(store, now_ns);
     /* Fresh files promise not to begin below it; tombstones below it may go. */
     keep->log_begin_lsn = FM_MIN(store_log_begin(store), store->log.durable_lsn);
     keep_take_all(&keep->markers_taken, &keep->markers);
     keep_take_all(&keep->doomed_taken, &keep->doomed);
     keep_take_all(&keep->tombstones_taken, &keep->tombstones);
+    book_plan(store, keep->log_begin_lsn);
     keep->is_due = false;
 }
 
@@ -308,6 +348,9 @@ static void keep_on_timer(struct pf_timer *timer)
 {
     struct store *store = FM_CONTAINER(timer, struct store, keep.timer);
     pf_timer_start(store->platform, timer, STORE_KEEP_NS);
+    clock_tick(store);
+    merge_look(store);
+    scrub_look(store);
     keep_now(store);
 }
 
@@ -341,8 +384,15 @@ static void keep_on_done(struct pf_job *job)
     keep_take_all(&keep->markers_over, &keep->markers_taken); /* the next job may start below */
     keep_take_all(&keep->tombstones, &keep->tombstones_taken);
     keep_take_all(&keep->doomed, &keep->doomed_taken);
+    book_done(store);
     if (keep->has_space)
         store->space = keep->space;
+    if (keep->with_quarantine)
+        keep->quarantine_bytes = keep->quarantine_found_bytes;
+    if (store->clock.saving_ns) {
+        store->clock.saved_ns = store->clock.saving_ns;
+        store->clock.saving_ns = 0;
+    }
     if (keep->segment_rc < 0) {
         keep->make_after_ns = pf_now_ns(store->platform) + KEEP_MAKE_RETRY_NS;
         log_warn("wal.segment_not_ready", "why=\"%s\"", keep->why.text);

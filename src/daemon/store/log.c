@@ -371,6 +371,8 @@ static void log_publish(struct store *store)
             rc = head_move(store, entry->tenant, entry->published_lsn, &record);
         else if (!entry->published_lsn)
             rc = head_append(store, entry->tenant, &record, group->keys + entry->key_first);
+        if (rc == FM_OK && !entry->published_lsn)
+            book_note(store, entry->tenant, entry->received_unix_ns, entry->span_count);
         if (rc == FM_OK) {
             entry->published_lsn = entry->lsn;
             store->log.last_lsn = FM_MAX(store->log.last_lsn, entry->lsn);

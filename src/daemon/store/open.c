@@ -11,8 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define STORE_DATA_DIR_MAX     255u /* so that a block's directory fits store_block.path */
-#define STORE_QUARANTINE_TRIES 1000u
+#define STORE_DATA_DIR_MAX 255u /* so that a block's directory fits store_block.path */
 
 void store_path(const struct store *store, char path[STORE_PATH_BYTES], const char *format, ...)
 {
@@ -30,73 +29,6 @@ void store_set_problem(struct store *store, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(store->problem, sizeof store->problem, format, args);
     va_end(args);
-}
-
-/* ---- quarantine ---- */
-
-static void quarantine_note(struct store *store, const char *target, const char *reason)
-{
-    char path[STORE_PATH_BYTES];
-    int len = snprintf(path, sizeof path, "%s.reason", target);
-    if (len > 0 && (size_t)len < sizeof path)
-        store_ignore(pf_replace_file(store->platform, path, fm_slice_text(reason), NULL));
-}
-
-/* The first name that is not taken. */
-static void quarantine_name(const struct store *store, char target[STORE_PATH_BYTES],
-                            const char *base, unsigned attempt)
-{
-    if (attempt == 0)
-        store_path(store, target, "quarantine/%.200s", base);
-    else
-        store_path(store, target, "quarantine/%.200s.%u", base, attempt);
-}
-
-int store_quarantine(struct store *store, const char *path, const char *reason)
-{
-    char target[STORE_PATH_BYTES], folder[STORE_PATH_BYTES];
-    const char *slash = strrchr(path, '/');
-    const char *base = slash ? slash + 1 : path;
-    struct fm_why why = {""};
-    store_path(store, folder, "quarantine");
-    int rc = pf_make_path(store->platform, folder, &why);
-    for (unsigned attempt = 0; rc == FM_OK && attempt < STORE_QUARANTINE_TRIES; attempt++) {
-        struct pf_file *file;
-        quarantine_name(store, target, base, attempt);
-        /* A rename would replace a file of that name. */
-        if (pf_open(store->platform, target, PF_READ, &file, NULL) == FM_OK) {
-            pf_close(store->platform, file);
-            continue;
-        }
-        rc = store->platform->ops->rename(store->platform, path, target, &why);
-        if (rc != FM_EEXISTS)
-            break;
-        rc = FM_OK;
-    }
-    if (rc < 0) {
-        log_error("store.quarantine_failed", "path=%s why=\"%s\" it stays where it is", path,
-                  why.text);
-        return rc;
-    }
-    log_error("store.quarantined", "path=%s target=%s why=\"%s\"", path, target, reason);
-    (void)store->platform->ops->sync_dir(store->platform, folder, NULL); /* either name will do */
-    quarantine_note(store, target, reason);
-    return FM_OK;
-}
-
-void store_quarantine_bytes(struct store *store, const char *name, struct fm_slice bytes)
-{
-    char path[STORE_PATH_BYTES], folder[STORE_PATH_BYTES];
-    struct fm_why why = {""};
-    if (bytes.len == 0)
-        return;
-    store_path(store, folder, "quarantine");
-    store_path(store, path, "quarantine/%.200s", name);
-    int rc = pf_make_path(store->platform, folder, &why);
-    if (rc == FM_OK)
-        rc = pf_replace_file(store->platform, path, bytes, &why);
-    if (rc < 0)
-        log_warn("store.quarantine_failed", "path=%s why=\"%s\"", path, why.text);
 }
 
 /* ---- open ---- */
@@ -181,8 +113,14 @@ static struct store *store_free(struct store *store)
         return NULL;
     store->is_closing = true; /* nothing starts any more */
     cursors_abandon(store);
+    decides_abandon(store);
+    snapshots_abandon(store);
     cut_fini(store);
+    outbox_fini(store);
+    merge_fini(store);
+    scrub_fini(store);
     keep_fini(store);
+    book_fini(store);
     log_fini(store);
     store_free_blocks(store, &store->blocks);
     store_free_blocks(store, &store->keep.doomed);
@@ -212,8 +150,14 @@ static int store_new(struct store **ret_store, struct platform *platform,
     fm_list_init(&store->spares);
     fm_list_init(&store->blocks);
     fm_list_init(&store->cursors);
+    fm_list_init(&store->decides);
+    fm_list_init(&store->snapshots);
     log_init(store);
     cut_init(store);
+    outbox_init(store);
+    book_init(store);
+    merge_init(store);
+    scrub_init(store);
     keep_init(store);
     store->data_dir = strdup(options->data_dir);
     store->options.data_dir = store->data_dir;
@@ -231,8 +175,20 @@ static int store_load(struct store *store, struct fm_why *why)
     if (rc < 0)
         return rc;
     store_clear_temporary(store);
-    rc = blocks_load(store, why);
-    return rc < 0 ? rc : store_replay(store, why);
+    clock_open(store);
+    rc = book_load(store, why);
+    if (rc == FM_OK)
+        rc = blocks_load(store, why);
+    if (rc < 0)
+        return rc;
+    clock_follow_blocks(store);
+    scrub_open(store);
+    rc = outbox_load(store, why);
+    if (rc == FM_OK)
+        rc = book_settle(store);
+    if (rc == FM_OK)
+        rc = store_replay(store, why);
+    return rc < 0 ? rc : book_begin(store);
 }
 
 int store_open(struct store **ret_store, struct platform *platform,
@@ -277,6 +233,7 @@ void store_set_observer(struct store *store, const struct store_observer *observ
         return;
     for (struct fm_link *link = store->blocks.next; link != &store->blocks; link = link->next)
         observer->on_sealed(observer->self, &FM_CONTAINER(link, struct block_entry, link)->block);
+    outbox_announce(store);
 }
 
 struct store *store_abandon(struct store *store)
@@ -295,6 +252,9 @@ void store_close(struct store *store, void (*done)(void *self), void *self)
     pf_timer_stop(store->platform, &store->keep.timer);
     cut_close(store);
     cut_step(store);
+    outbox_close(store);
+    merge_close(store);
+    scrub_close(store);
     log_close(store);
     if (!store->log.refuse_timer_runs) { /* never done from within the call */
         store->log.refuse_timer_runs = true;
@@ -307,7 +267,10 @@ void store_finish_close(struct store *store)
 {
     if (!store->is_closing || store->log.sm.state != LOG_CLOSED ||
         store->cut.sm.state != CUT_IDLE || store->keep.sm.state != KEEP_IDLE ||
-        store->log.refuse_timer_runs || store->flush_timer_runs || store->is_closed)
+        store->merge.sm.state != MERGE_IDLE || store->scrub.sm.state != SCRUB_IDLE ||
+        store->outbox.sm.state != OUTBOX_IDLE || !fm_list_empty(&store->outbox.cancelled) ||
+        store->log.refuse_timer_runs || store->flush_timer_runs ||
+        !fm_list_empty(&store->decides) || store->is_closed)
         return;
     store->is_closed = true; /* once */
     while (!fm_list_empty(&store->keep.markers)) {
@@ -323,8 +286,10 @@ void store_finish_close(struct store *store)
     pf_timer_stop(store->platform, &store->log.sync_timer);
     pf_timer_stop(store->platform, &store->log.probe_timer);
     pf_timer_stop(store->platform, &store->cut.timer);
+    pf_timer_stop(store->platform, &store->outbox.timer);
     pf_timer_stop(store->platform, &store->flush_timer);
     pf_timer_stop(store->platform, &store->keep.timer);
+    book_save(store);
     store_free(store);
     if (done)
         done(self);

@@ -44,6 +44,7 @@ struct block_open {
 };
 
 struct store_snapshot {
+    struct fm_link link; /* store->snapshots */
     struct store *store;
     struct head_view view;
     struct block_entry **blocks; /* owned array; each with a reference */
@@ -214,6 +215,7 @@ int store_snapshot_new(struct store *store, struct fm_slice tenant_name,
         }
     }
     store->snapshot_count++;
+    fm_list_append(&store->snapshots, &snapshot->link);
     *ret_snapshot = snapshot;
     return FM_OK;
 }
@@ -223,6 +225,7 @@ struct store_snapshot *store_snapshot_free(struct store_snapshot *snapshot)
     if (!snapshot)
         return NULL;
     struct store *store = snapshot->store;
+    fm_list_remove(&snapshot->link);
     head_view_fini(store, &snapshot->view);
     while (snapshot->block_count)
         block_entry_unref(snapshot->blocks[--snapshot->block_count]);
@@ -231,6 +234,12 @@ struct store_snapshot *store_snapshot_free(struct store_snapshot *snapshot)
     store->snapshot_count--;
     block_open_evict(store);
     return NULL;
+}
+
+void snapshots_abandon(struct store *store)
+{
+    while (!fm_list_empty(&store->snapshots))
+        store_snapshot_free(FM_CONTAINER(store->snapshots.next, struct store_snapshot, link));
 }
 
 /* ---- one trace ---- */
@@ -351,10 +360,27 @@ int store_find_trace(struct store_snapshot *snapshot, const struct trace_id *id,
 
 /* ---- everything: store_read.h ---- */
 
+size_t store_tenant_count(const struct store *store)
+{
+    return store->tenant_count;
+}
+
+const char *store_tenant_name(const struct store *store, size_t index)
+{
+    return store->tenants[index]->name;
+}
+
 static struct store_record record_facts(const struct head_record *record)
 {
-    return (struct store_record){record->start_ns,      record->end_ns, record->span_count,
-                                 record->payload_bytes, record->keys,   record->key_count};
+    return (struct store_record){
+        .start_ns = record->start_ns,
+        .end_ns = record->end_ns,
+        .span_count = record->span_count,
+        .payload_bytes = record->payload_bytes,
+        .trace_keys = record->keys,
+        .trace_key_count = record->key_count,
+        .lsn = record->lsn,
+    };
 }
 
 int store_snapshot_records(const struct store_snapshot *snapshot, store_visit_record *visit,

@@ -253,6 +253,7 @@ static int replay_on_record(void *self, const struct wal_segment *segment, uint6
         replay->current->has_unread = true;
         metric_add(&replay->store->metrics.lost_records, 1);
         metric_add(&replay->store->metrics.lost_spans, record->span_count);
+        book_lose_record(replay->store, record);
         log_error("wal.record_unusable", "lsn=%llu spans=%u why=\"%s\"",
                   (unsigned long long)record->lsn, record->span_count, fm_rc_text(rc));
         return FM_OK;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* status - numbers about the store for people and for Prometheus. */
+#include <stdio.h>
+
+#include "fermata/store_outbox.h"
 #include "internal.h"
 
 static void status_count_log(const struct store *store, struct store_status *status)
@@ -23,7 +26,7 @@ void store_get_status(const struct store *store, struct store_status *ret_status
         .head_memory_bytes = store->head_memory_bytes,
         .blocks_quarantined = metric_get(&store->metrics.blocks_quarantined),
         .blocks_bytes = blocks_bytes(store),
-        .quota_bytes = store->options.quota_bytes,
+        .quota_bytes = store_quota_bytes(store),
         .free_bytes = store->space.free_bytes,
         .replay_records = metric_get(&store->metrics.replay_records),
         .replay_holes = metric_get(&store->metrics.replay_holes),
@@ -38,10 +41,11 @@ void store_get_status(const struct store *store, struct store_status *ret_status
     for (struct fm_link *link = store->blocks.next; link != &store->blocks; link = link->next) {
         const struct block_entry *entry = FM_CONTAINER(link, struct block_entry, link);
         status.blocks_sealed++;
-        status.blocks_uploaded += entry->is_uploaded;
+        status.blocks_uploaded += block_entry_is_settled(entry); /* or nothing of it leaves */
         status.block_spans += entry->block.span_count;
     }
-    status.used_bytes = status.blocks_bytes + status.wal_bytes;
+    status.used_bytes = status.blocks_bytes + status.wal_bytes + store->outbox.bytes +
+                        store->keep.quarantine_bytes;
     memcpy(status.problem, store->problem, sizeof status.problem);
     *ret_status = status;
 }
@@ -126,6 +130,67 @@ static void status_put_blocks(const struct store *store, const struct store_stat
                    &metrics->lost_records);
 }
 
+static void status_put_upkeep(const struct store *store, struct fm_buf *out)
+{
+    const struct store_metrics *metrics = &store->metrics;
+    metric_gauge(out, "fermata_store_quota_bytes", "Quota of log and blocks; 0: none.",
+                 store_quota_bytes(store));
+    metric_gauge(out, "fermata_store_free_inodes", "Free inodes of the file system.",
+                 store->space.free_inodes);
+    metric_counter(out, "fermata_merges_total", "Merges of small blocks.", &metrics->merges);
+    metric_counter(out, "fermata_merged_blocks_total", "Blocks that became part of another.",
+                   &metrics->merged_blocks);
+    metric_counter(out, "fermata_merge_failures_total", "Merges that failed.",
+                   &metrics->merge_failures);
+    metric_counter(out, "fermata_scrub_blocks_total", "Blocks that were read again.",
+                   &metrics->scrub_blocks);
+    metric_counter(out, "fermata_scrub_bytes_total", "Bytes read for that.", &metrics->scrub_bytes);
+    metric_counter(out, "fermata_scrub_bad_blocks_total", "Blocks found damaged.",
+                   &metrics->scrub_bad);
+    metric_counter(out, "fermata_scrub_unreadable_total", "Readings that the disk refused.",
+                   &metrics->scrub_unreadable);
+    metric_gauge(out, "fermata_quarantine_bytes", "Bytes in quarantine.",
+                 store->keep.quarantine_bytes);
+    metric_counter(out, "fermata_quarantine_removed_total", "What was removed from there.",
+                   &metrics->quarantine_removed);
+    metric_counter(out, "fermata_clock_jumps_total", "Jumps of the wall clock by over 2 seconds.",
+                   &metrics->clock_jumps);
+}
+
+void store_put_dropped(const struct store *store, struct fm_buf *out)
+{
+    const struct store_metrics *metrics = &store->metrics;
+    const struct status_line lines[] = {
+        {"stage=\"storage\",reason=\"quota\"", &metrics->dropped_spans},
+        {"stage=\"storage\",reason=\"age\"", &metrics->dropped_spans_age},
+        {"stage=\"storage\",reason=\"corrupt\"", &metrics->dropped_spans_corrupt},
+    };
+    for (size_t i = 0; i < FM_COUNT(lines); i++)
+        metric_line(out, "fermata_spans_dropped_total", lines[i].labels,
+                    metric_get(lines[i].value));
+}
+
+static void status_put_lanes(struct fm_buf *out, const char *name, const char *help,
+                             const uint64_t values[STORE_LANE_COUNT])
+{
+    metric_family(out, name, "gauge", help);
+    for (unsigned i = 0; i < STORE_LANE_COUNT; i++) {
+        char label[64];
+        (void)snprintf(label, sizeof label, "lane=\"%s\"", store_lane_name((enum store_lane)i));
+        metric_line(out, name, label, values[i]);
+    }
+}
+
+static void status_put_outbox(const struct store *store, struct fm_buf *out)
+{
+    struct store_outbox_status status;
+    store_outbox_get_status(store, &status);
+    status_put_lanes(out, "fermata_outbox_blocks", "Blocks made to leave that have not.",
+                     status.blocks);
+    status_put_lanes(out, "fermata_outbox_spans", "Their spans.", status.spans);
+    status_put_lanes(out, "fermata_outbox_bytes", "Their bytes.", status.bytes);
+}
+
 void store_put_metrics(const struct store *store, struct fm_buf *out)
 {
     const struct store_metrics *metrics = &store->metrics;
@@ -133,6 +198,8 @@ void store_put_metrics(const struct store *store, struct fm_buf *out)
     store_get_status(store, &status);
     status_put_log(store, &status, out);
     status_put_blocks(store, &status, out);
+    status_put_outbox(store, out);
+    status_put_upkeep(store, out);
     metric_counter(out, "fermata_replay_records_total", "Records found at start.",
                    &metrics->replay_records);
     metric_counter(out, "fermata_replay_duplicates_total", "Batches found twice at start.",

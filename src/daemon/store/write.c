@@ -74,6 +74,7 @@ static int writer_encode_run(struct log_writer *writer, size_t index, size_t cou
                              size_t key_first)
 {
     struct fm_slice payload;
+    uint8_t receivers = 0;
     struct log_entry *entry = writer_new_entry(writer);
     int rc = entry ? writer_join(writer, index, count, &payload) : FM_ENOMEM;
     if (rc < 0)
@@ -88,6 +89,7 @@ static int writer_encode_run(struct log_writer *writer, size_t index, size_t cou
         const struct store_append *append = writer->group->items[index + i].append;
         entry->key_count += append->trace_key_count;
         entry->span_count += append->span_count;
+        receivers |= append->receivers;
         entry->start_ns = FM_MIN(entry->start_ns, append->start_min_ns);
         entry->end_ns = FM_MAX(entry->end_ns, append->end_max_ns);
     }
@@ -99,6 +101,7 @@ static int writer_encode_run(struct log_writer *writer, size_t index, size_t cou
     };
     fm_store_le64(record.batch_id, writer->batch_salt);
     fm_store_le64(record.batch_id + 8, ++writer->batch_count);
+    record.batch_id[WAL_BATCH_RECEIVERS] = receivers;
     return wal_record_encode(NULL, &record, payload, writer->encoder, &writer->kept, &entry->size);
 }
 

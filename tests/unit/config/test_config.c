@@ -137,6 +137,13 @@ static void test_values_that_are_wrong(void **state)
          "      |                ^^^^\n"
          "      | accepted: 64KiB to 1GiB\n"},
         {"[wal]\nsegment_size = 64KiB\n", ""},
+        {"[storage]\nquota = 50%\n", ""},
+        {"[storage]\nquota = 20GiB\n", ""},
+        {"[storage]\nquota = 101%\n",
+         "f:2:9: error: bad quota in [storage]\n"
+         "    2 | quota = 101%\n"
+         "      |         ^^^^\n"
+         "      | accepted: bytes, 20GiB, or a share of the file system, 1% to 100%\n"},
         {"[block]\ncompression_level = 20\n",
          "f:2:21: error: \"compression_level\" in [block] is 20, out of its range\n"
          "    2 | compression_level = 20\n"

@@ -187,6 +187,75 @@ static void test_rate_limit(void **state)
     fixture_stop(&fixture);
 }
 
+struct meter { /* grants a little at a time, and makes the caller wait in between */
+    struct net_pacer pacer;
+    uint64_t granted, moved;
+    unsigned refusals;
+    bool may_send;
+};
+
+static size_t meter_grant(struct net_pacer *pacer, size_t want, uint64_t *ret_wait_ns)
+{
+    struct meter *meter = FM_CONTAINER(pacer, struct meter, pacer);
+    meter->may_send = !meter->may_send;
+    if (!meter->may_send) {
+        meter->refusals++;
+        *ret_wait_ns = 1000000;
+        return 0;
+    }
+    size_t piece = FM_MIN(want, 3000u);
+    meter->granted += piece;
+    return piece;
+}
+
+static void meter_moved(struct net_pacer *pacer, uint64_t bytes)
+{
+    FM_CONTAINER(pacer, struct meter, pacer)->moved += bytes;
+}
+
+static void test_a_pacer_is_asked_for_every_piece(void **state)
+{
+    (void)state;
+    static uint8_t bytes[50000];
+    struct fixture fixture;
+    fixture_init(&fixture);
+    fixture_start(&fixture);
+    struct net_client_options options = client_options(fixture.port);
+    struct meter meter = {.pacer = {.grant = meter_grant, .moved = meter_moved}};
+    struct run run;
+    run_init(&run, "PUT", "/echo", fm_slice(bytes, sizeof bytes));
+    run.call.pacer = &meter.pacer;
+    run_all(&run, &options);
+    assert_int_equal(run.rc, FM_OK);
+    assert_int_equal(run.response.len, sizeof bytes);
+    assert_int_equal(meter.granted, sizeof bytes);
+    assert_true(meter.refusals >= sizeof bytes / 3000);
+    /* There and back again, with heads. */
+    assert_true(meter.moved > 2 * sizeof bytes && meter.moved < 2 * sizeof bytes + 2000);
+    run_fini(&run);
+    fixture_stop(&fixture);
+}
+
+static void test_an_interface_that_is_not_there(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    fixture_init(&fixture);
+    fixture_start(&fixture);
+    struct net_client_options options = client_options(fixture.port);
+    options.interface = "nosuch0";
+    struct run run;
+    run_init(&run, "GET", "/small", FM_SLICE(""));
+    run_all(&run, &options);
+    assert_int_equal(run.rc, FM_EUNAVAILABLE);
+    assert_non_null(strstr(run.call.why.text, "nosuch0"));
+    run_fini(&run);
+    options.interface = "a name that no interface has";
+    struct net_client *client;
+    assert_int_equal(net_client_new(&client, fixture.platform, &options, NULL), FM_ECONFIG);
+    fixture_stop(&fixture);
+}
+
 static void test_cancel_in_every_state(void **state)
 {
     (void)state;
@@ -497,6 +566,8 @@ int main(void)
         cmocka_unit_test(test_early_refusal_is_delivered),
         cmocka_unit_test(test_head_and_response_limit),
         cmocka_unit_test(test_rate_limit),
+        cmocka_unit_test(test_a_pacer_is_asked_for_every_piece),
+        cmocka_unit_test(test_an_interface_that_is_not_there),
         cmocka_unit_test(test_cancel_in_every_state),
         cmocka_unit_test(test_scripted_peers),
         cmocka_unit_test(test_dead_kept_connection_is_replaced_once),

@@ -6,6 +6,7 @@
 
 #include <unistd.h>
 
+#include "fermata/credentials.h"
 #include "fermata/net.h"
 #include "fermata/replicate.h"
 #include "fermata/units.h"
@@ -13,7 +14,7 @@
 
 /* ---- the script ---- */
 
-enum act { PUT, CREATE, GET, HEAD, CANCEL, REOPEN };
+enum act { PUT, CREATE, GET, HEAD, LIST, CONTROL, CANCEL, REOPEN };
 struct op { /* what the test asks of the bucket */
     enum act act;
     enum s3_outcome outcome;
@@ -38,6 +39,7 @@ struct play {
     struct platform *platform;
     struct net_server *server;
     struct net_budget budget;
+    struct credentials *credentials;
     struct bucket *bucket;
     struct bucket_request request;
     struct net_request *silent;
@@ -46,7 +48,8 @@ struct play {
     struct fm_slice content_slice;
     char folder[64];
     char access_path[96], secret_path[96], state_path[96];
-    struct fm_buf body; /* of the last get */
+    const char *wanted; /* the last body; NULL: any */
+    struct fm_buf body; /* of the last get or list */
 };
 
 #define ERROR(code) "<Error><Code>" code "</Code><Message>m</Message></Error>"
@@ -75,6 +78,10 @@ static void play_write(struct play *play, const char *path, const char *text)
 static void play_check_request(const struct net_request_view *view, const struct exchange *exchange)
 {
     assert_true(fm_slice_equal_text(view->method, exchange->method));
+    if (exchange->has_header[0] && strcmp(exchange->has_header[0], ":control") == 0) {
+        assert_true(fm_slice_equal_text(view->path, "/traces/control/t/b/x"));
+        return;
+    }
     assert_true(fm_slice_equal_text(view->path, "/traces/t/b/x"));
     size_t len = exchange->query ? strlen(exchange->query) : 0;
     if (view->query.len < len || (len == 0 && view->query.len) ||
@@ -97,6 +104,15 @@ static void play_check_request(const struct net_request_view *view, const struct
     }
 }
 
+static void play_check_listing(const struct net_request_view *view, const struct exchange *exchange)
+{
+    size_t len = strlen(exchange->query);
+    assert_true(fm_slice_equal_text(view->path, "/traces"));
+    if (view->query.len < len || memcmp(view->query.ptr, exchange->query, len) != 0)
+        fail_msg("query %.*s instead of %s", (int)view->query.len, (const char *)view->query.ptr,
+                 exchange->query);
+}
+
 static void play_on_request(void *self, struct net_request *request)
 {
     struct play *play = self;
@@ -106,7 +122,7 @@ static void play_on_request(void *self, struct net_request *request)
                  (int)view->query.len, view->query.ptr);
     const struct exchange *exchange = &play->exchanges[play->exchange++];
     if (view->query.len && strstr(exchange->query ? exchange->query : "", "prefix="))
-        assert_true(fm_slice_equal_text(view->path, "/traces"));
+        play_check_listing(view, exchange);
     else
         play_check_request(view, exchange);
     if (exchange->status == 0) {
@@ -136,8 +152,8 @@ static void play_open_bucket(struct play *play)
 {
     struct bucket_s3_options options = {
         .endpoint = {.region = "us-east-1", .bucket = "traces"},
-        .access_key_file = play->access_path,
-        .secret_key_file = play->secret_path,
+        .credentials = play->credentials,
+        .control_prefix = "/control/",
         .single_put_max = play->single_put_max ? play->single_put_max : FM_MIB(1),
         .part_bytes = 1000,
         .timeout_ns = 30 * FM_NS_PER_S,
@@ -196,7 +212,12 @@ static void play_start(struct play *play, enum act act)
                                             .body_max = 1000,
                                             .done = play_on_done,
                                             .self = play};
-    if (act == GET || act == HEAD)
+    play->request.is_control = act == CONTROL;
+    if (act == LIST) {
+        play->request.key = "t/b/";
+        play->request.list_after = "b";
+        play->bucket->ops->list(play->bucket, &play->request);
+    } else if (act == GET || act == HEAD)
         play->bucket->ops->get(play->bucket, &play->request);
     else
         play->bucket->ops->put(play->bucket, &play->request);
@@ -210,6 +231,7 @@ static void play_next(struct play *play)
 {
     if (play->op == play->op_count) {
         play->bucket = play->bucket->ops->free(play->bucket);
+        credentials_stop(play->credentials);
         net_server_close(play->server, 0, play_on_server_closed, play);
         return;
     }
@@ -257,14 +279,21 @@ static void play_run(struct play *play)
         .self = play,
     };
     assert_ok(net_server_open(&play->server, play->platform, &options, NULL));
+    const struct credentials_options keys = {.auth = CREDENTIALS_STATIC,
+                                             .access_key_file = play->access_path,
+                                             .secret_key_file = play->secret_path};
+    assert_ok(credentials_new(&play->credentials, play->platform, &keys, NULL));
     play_open_bucket(play);
     play->timer.fire = play_on_timer;
     pf_timer_start(play->platform, &play->timer, 0);
     uv_platform_run(play->platform);
+    (void)credentials_free(play->credentials);
     assert_int_equal(play->exchange, play->exchange_count);
     assert_ok(pf_remove_tree(play->platform, play->folder, NULL));
     pf_timer_stop(play->platform, &play->timer);
     uv_platform_free(play->platform);
+    if (play->wanted)
+        assert_true(fm_slice_equal_text(fm_buf_slice(&play->body), play->wanted));
     fm_buf_fini(&play->body);
     free(play->content);
 }
@@ -330,6 +359,46 @@ static void test_refused_credentials_are_read_again_once(void **state)
         {"PUT", NULL, 403, ERROR("AccessDenied")},
     };
     RUN(.rotates = true);
+}
+
+#define LISTED(more, inner)                                                                        \
+    "<ListBucketResult><IsTruncated>" more "</IsTruncated>" inner "</ListBucketResult>"
+#define NAMED(name) "<Contents><Key>t/b/" name "</Key><Size>1</Size></Contents>"
+
+static void test_lists_page_by_page(void **state)
+{
+    (void)state;
+    static const struct op ops[] = {{LIST, S3_DONE},
+                                    {LIST, S3_DONE},
+                                    {LIST, S3_TRANSIENT},
+                                    {LIST, S3_TRANSIENT},
+                                    {LIST, S3_DONE}};
+    static const struct exchange exchanges[] = {
+        {"GET", "delimiter=%2F&list-type=2&prefix=t%2Fb%2F&start-after=t%2Fb%2Fb", 200,
+         LISTED("true", NAMED("c") "<NextContinuationToken>n+1</NextContinuationToken>")},
+        /* What is not asked for is left out: names before, deeper ones, those of others. */
+        {"GET", "continuation-token=n%2B1&delimiter=%2F&list-type=2&prefix=t%2Fb%2F", 200,
+         LISTED("false", NAMED("a") NAMED("b") NAMED("d/e")
+                             NAMED("f") "<Contents><Key>t/x</Key></Contents>")},
+        {"GET", "delimiter=%2F&list-type=2&prefix=", 200, LISTED("false", "")},
+        {"GET", "delimiter=%2F&list-type=2&prefix=", 200, "<ListBucketResult>"},
+        {"GET", "delimiter=%2F&list-type=2&prefix=", 200,
+         LISTED("true", "<NextContinuationToken>n</NextContinuationToken>")},
+        {"GET", "continuation-token=n&delimiter=%2F&list-type=2&prefix=", 200,
+         LISTED("true", "<NextContinuationToken>n</NextContinuationToken>")},
+        {"GET", "delimiter=%2F&list-type=2&prefix=", 200, LISTED("false", NAMED("c") NAMED("f"))},
+    };
+    RUN(.wanted = "c\nf\n");
+}
+
+static void test_control_keys_are_beside(void **state)
+{
+    (void)state;
+    static const struct op ops[] = {{CONTROL, S3_DONE}};
+    static const struct exchange exchanges[] = {
+        {"PUT", NULL, 200, NULL, .has_header = {":control", ""}},
+    };
+    RUN(.single_put_max = 0);
 }
 
 static void test_a_region_is_learned(void **state)
@@ -481,12 +550,14 @@ static void test_options_that_cannot_work(void **state)
     assert_ok(uv_platform_new(&platform, 1));
     struct bucket *bucket = NULL;
     struct fm_why why;
-    struct bucket_s3_options options = {.part_bytes = 1, .timeout_ns = 1};
+    struct bucket_s3_options options = {.part_bytes = 0, .timeout_ns = 1};
     assert_int_equal(bucket_s3_new(&bucket, platform, &options, &why), FM_ECONFIG);
-    assert_non_null(strstr(why.text, "access_key_file"));
-    options.access_key_file = options.secret_key_file = "/nowhere";
-    options.part_bytes = 0;
+    options = (struct bucket_s3_options){.part_bytes = 1,
+                                         .timeout_ns = 1,
+                                         .endpoint.prefix = "blocks",
+                                         .control_prefix = "blocks/control"};
     assert_int_equal(bucket_s3_new(&bucket, platform, &options, &why), FM_ECONFIG);
+    assert_non_null(strstr(why.text, "below the prefix"));
     uv_platform_free(platform);
 }
 
@@ -497,6 +568,8 @@ int main(void)
         cmocka_unit_test(test_plain_operations),
         cmocka_unit_test(test_failures_are_told_as_they_are),
         cmocka_unit_test(test_refused_credentials_are_read_again_once),
+        cmocka_unit_test(test_lists_page_by_page),
+        cmocka_unit_test(test_control_keys_are_beside),
         cmocka_unit_test(test_a_region_is_learned),
         cmocka_unit_test(test_without_conditional_writes_a_head_goes_first),
         cmocka_unit_test(test_multipart),
