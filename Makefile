@@ -145,9 +145,10 @@ format:                                   ## clang-format over the tree
 	clang-format -i $(shell git ls-files '*.c' '*.h')
 
 sim: $(sim_bin)                           ## simulation; SEED=N runs one seed, SEEDS=N that many
-	$(Q)set -e; for s in $(sim_bin); do $$s $(if $(SEED),--first $(SEED) --seeds 1,\
-	    --seeds $(or $(SEEDS),1000)); done
-	$(if $(SEED),,$(Q)$(BUILD)/tests/sim/sim_store --sweep)
+	$(Q){ for s in $(sim_bin); do echo $$s $(if $(SEED),--first $(SEED) --seeds 1,\
+	    --seeds $(or $(SEEDS),1000)); done; $(if $(SEED),,echo $(BUILD)/tests/sim/sim_store --sweep; \
+	    echo $(BUILD)/tests/sim/sim_forward --first 1000001 --seeds $(or $(SEEDS),1000);) } | \
+	    xargs -P "$$(nproc)" -L 1 nice
 	@echo "sim: $(words $(sim_bin)) passed, 0 failed"
 
 property: $(property_bin)                 ## random queries against an oracle; SEED=N, PAIRS=N
