@@ -18,6 +18,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "system"))
+import forward  # noqa: E402
 import mixed  # noqa: E402
 import protocols  # noqa: E402
 import queries  # noqa: E402
@@ -200,6 +201,8 @@ def main(parts):
         mixed.print_mixed()
     if not parts or "sampling" in parts:
         print_sampling()
+    if not parts or "forward" in parts:
+        forward.print_forward()
     if parts and not {"protocols", "fairness"} & set(parts):
         return
     with tempfile.TemporaryDirectory(prefix="fermata-corpus-", dir=os.environ.get("BENCH_DIR")) as directory:

@@ -201,7 +201,7 @@ static void test_storage_and_lists(void **state)
 static void test_tags_have_limits(void **state)
 {
     (void)state;
-    struct s3_storage storage = {{0}};
+    struct s3_storage storage = {.sse = ""};
     static char text[300];
     memset(text, 'x', sizeof text);
     assert_int_equal(s3_storage_add_tag(&storage, FM_SLICE(""), FM_SLICE("x"), NULL), FM_ECONFIG);
