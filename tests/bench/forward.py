@@ -135,13 +135,14 @@ def print_backlog():
         run_tool("emit", "--protocol", "otlp_http", "--endpoint", f"127.0.0.1:{node.ports['http']}",
                  "--total", 250000, "--seed", SEED, check=0)
         node.flush()
-        block_bytes = (node.blocks()[0] / "data.parquet").stat().st_size
         node.stop()
-        for extra in node.blocks()[1:]:
+        blocks = sorted(node.blocks(), key=lambda block: (block / "data.parquet").stat().st_size)
+        block_bytes = (blocks[-1] / "data.parquet").stat().st_size
+        for extra in blocks[:-1]:
             shutil.rmtree(extra)
         count = -(-BACKLOG_BYTES // block_bytes)
         clone_blocks(node, count)
-        seconds = min(ready_seconds(node), 1e9)
+        seconds = ready_seconds(node)
         time.sleep(20)
         waiting = node.metric("fermata_upload_pending_bytes")
         extra_mib = rss_mib(node.process.pid) - idle_mib

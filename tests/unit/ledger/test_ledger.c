@@ -116,7 +116,7 @@ static void test_json(void **state)
     json_object_end(&json);
     fm_buf_put_u8(&text, 0);
     assert_string_equal(
-        text.ptr, "{\"received\":18,\"stored\":12,\"uploaded\":3,\"sampled_out\":0,\"expired\":0,"
+        (const char *)text.ptr, "{\"received\":18,\"stored\":12,\"uploaded\":3,\"sampled_out\":0,\"expired\":0,"
                   "\"pending\":{\"log\":4,\"normal\":0},"
                   "\"dropped\":{\"duplicate\":0,\"unreadable\":0,\"no_space\":5},"
                   "\"rejected\":{\"invalid_trace_id\":0,\"invalid_span_id\":0,\"unavailable\":0,"
@@ -125,7 +125,7 @@ static void test_json(void **state)
     fm_buf_reset(&text);
     ledger_put_hour(490534, &text);
     fm_buf_put_u8(&text, 0);
-    assert_string_equal(text.ptr, "2025-12-16T22:00:00Z");
+    assert_string_equal((const char *)text.ptr, "2025-12-16T22:00:00Z");
     fm_buf_fini(&text);
 }
 
