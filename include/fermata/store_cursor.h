@@ -81,6 +81,9 @@ struct store_cursor_read { /* owned by the caller, in use until done; one at a t
     struct fm_why why;
 };
 void store_cursor_read(struct store_cursor *cursor, struct store_cursor_read *read);
+/* Nothing will be read for a while: lets go of what reading on would have spared.  Not while a read
+ * is under way. */
+void store_cursor_rest(struct store_cursor *cursor);
 /* The batch that was read is given up: nothing is under way any more. */
 void store_cursor_rewind(struct store_cursor *cursor, size_t tenant);
 

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define EXPORTER_REST_FAILURES 4u /* in a row */
 #define EXPORTER_LOOK_NS (100 * FM_NS_PER_MS) /* something is there but cannot be read yet */
 #define EXPORTER_WARN_NS (60 * FM_NS_PER_S)
 
@@ -404,6 +405,8 @@ static void exporter_retry(struct exporter *exporter)
     delay_ns = FM_MAX(FM_MAX(delay_ns, exporter->request.retry_after_ns), FM_NS_PER_MS);
     from->down_until_ns = now_ns + delay_ns;
     exporter_note_problem(exporter, delay_ns);
+    if (from->failures == EXPORTER_REST_FAILURES) /* it may be days: a block is 20 MiB to read */
+        store_cursor_rest(exporter->cursor);
     if (!batch->failed_ns)
         batch->failed_ns = FM_MAX(now_ns, 1u);
     if (options->retry_elapsed_ns && now_ns - batch->failed_ns >= options->retry_elapsed_ns) {

@@ -578,6 +578,13 @@ static void cursor_on_read(struct pf_job *job)
     read->done(read, rc);
 }
 
+void store_cursor_rest(struct store_cursor *cursor)
+{
+    FM_ASSERT(!cursor->read);
+    if (cursor->entry)
+        cursor_drop_block(cursor);
+}
+
 static int cursor_plan(struct store_cursor *cursor, struct seat *seat)
 {
     struct block_entry *entry;

@@ -115,13 +115,14 @@ static void test_json(void **state)
     ledger_put_json(&row, &json);
     json_object_end(&json);
     fm_buf_put_u8(&text, 0);
+    const char *json_text = (const char *)text.ptr;
     assert_string_equal(
-        (const char *)text.ptr, "{\"received\":18,\"stored\":12,\"uploaded\":3,\"sampled_out\":0,\"expired\":0,"
-                  "\"pending\":{\"log\":4,\"normal\":0},"
-                  "\"dropped\":{\"duplicate\":0,\"unreadable\":0,\"no_space\":5},"
-                  "\"rejected\":{\"invalid_trace_id\":0,\"invalid_span_id\":0,\"unavailable\":0,"
-                  "\"too_large\":0,\"rate_limited\":0,\"tenant_limit\":0,\"filtered\":6,"
-                  "\"head_sampling\":0}}");
+        json_text, "{\"received\":18,\"stored\":12,\"uploaded\":3,\"sampled_out\":0,\"expired\":0,"
+                   "\"pending\":{\"log\":4,\"normal\":0},"
+                   "\"dropped\":{\"duplicate\":0,\"unreadable\":0,\"no_space\":5},"
+                   "\"rejected\":{\"invalid_trace_id\":0,\"invalid_span_id\":0,\"unavailable\":0,"
+                   "\"too_large\":0,\"rate_limited\":0,\"tenant_limit\":0,\"filtered\":6,"
+                   "\"head_sampling\":0}}");
     fm_buf_reset(&text);
     ledger_put_hour(490534, &text);
     fm_buf_put_u8(&text, 0);
