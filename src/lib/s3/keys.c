@@ -32,15 +32,15 @@ static struct fm_slice keys_trim(struct fm_slice text)
     return text;
 }
 
-/* Printable ASCII without blanks: it goes into a header, or into a hash that the other side made of
- * the same. */
-static bool keys_copy(char *target, size_t size, struct fm_slice text)
+/* Printable ASCII; without blanks where it goes into a header.  A secret only goes into a hash that
+ * the other side makes of the same, and people have put blanks in there. */
+static bool keys_copy(char *target, size_t size, struct fm_slice text, bool may_have_blanks)
 {
     text = keys_trim(text);
     if (text.len >= size)
         return false;
     for (size_t i = 0; i < text.len; i++)
-        if (text.ptr[i] <= ' ' || text.ptr[i] >= 127)
+        if (text.ptr[i] < ' ' + !may_have_blanks || text.ptr[i] >= 127)
             return false;
     if (text.len)
         memcpy(target, text.ptr, text.len);
@@ -51,11 +51,13 @@ static bool keys_copy(char *target, size_t size, struct fm_slice text)
 int s3_keys_set(struct s3_keys *keys, struct fm_slice access_key, struct fm_slice secret_key,
                 struct fm_slice session_token, struct fm_why *why)
 {
-    if (!keys_copy(keys->access_key, sizeof keys->access_key, access_key) || !keys->access_key[0])
+    if (!keys_copy(keys->access_key, sizeof keys->access_key, access_key, false) ||
+        !keys->access_key[0])
         return fm_fail(why, FM_EMALFORMED, "the access key is empty, too long or not printable");
-    if (!keys_copy(keys->secret_key, sizeof keys->secret_key, secret_key) || !keys->secret_key[0])
+    if (!keys_copy(keys->secret_key, sizeof keys->secret_key, secret_key, true) ||
+        !keys->secret_key[0])
         return fm_fail(why, FM_EMALFORMED, "the secret key is empty, too long or not printable");
-    if (!keys_copy(keys->session_token, sizeof keys->session_token, session_token))
+    if (!keys_copy(keys->session_token, sizeof keys->session_token, session_token, false))
         return fm_fail(why, FM_EMALFORMED, "the session token is too long or not printable");
     return FM_OK;
 }

@@ -70,7 +70,10 @@ static void test_what_does_not_fit(void **state)
     assert_int_equal(s3_keys_set(&keys, good, fm_slice(text, S3_SECRET_KEY_MAX + 1), good, NULL),
                      FM_EMALFORMED);
     assert_int_equal(s3_keys_set(&keys, FM_SLICE(" "), good, good, NULL), FM_EMALFORMED);
-    assert_int_equal(s3_keys_set(&keys, good, FM_SLICE("a b"), good, NULL), FM_EMALFORMED);
+    assert_int_equal(s3_keys_set(&keys, FM_SLICE("a b"), good, good, NULL), FM_EMALFORMED);
+    assert_int_equal(s3_keys_set(&keys, good, FM_SLICE("a\nb"), good, NULL), FM_EMALFORMED);
+    assert_ok(s3_keys_set(&keys, good, FM_SLICE("correct horse/battery+staple=\n"), good, NULL));
+    assert_string_equal(keys.secret_key, "correct horse/battery+staple=");
     s3_keys_wipe(&keys);
     static const struct s3_keys nothing;
     assert_memory_equal(&keys, &nothing, sizeof keys);
