@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The OpenTelemetry Collector with its OTLP receiver: what fermata exports to it is written as one
-// line of JSON a span.
+// The OpenTelemetry Collector's OTLP receiver: what fermata exports to it is written as one line of
+// JSON a span.
+//
+//	collector GRPC_ENDPOINT HTTP_ENDPOINT
 package main
 
 import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"log"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 
-	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/confmap"
-	"go.opentelemetry.io/collector/confmap/provider/fileprovider"
 	"go.opentelemetry.io/collector/consumer"
-	"go.opentelemetry.io/collector/exporter"
-	"go.opentelemetry.io/collector/otelcol"
 	"go.opentelemetry.io/collector/pdata/ptrace"
-	"go.opentelemetry.io/collector/processor"
-	"go.opentelemetry.io/collector/processor/batchprocessor"
-	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/collector/receiver/otlpreceiver"
+	"go.opentelemetry.io/collector/receiver/receivertest"
 )
 
 type line struct {
@@ -32,15 +32,11 @@ type line struct {
 }
 
 type lines struct {
-	component.StartFunc
-	component.ShutdownFunc
 	mutex sync.Mutex
 	out   *json.Encoder
 }
 
-func (l *lines) Capabilities() consumer.Capabilities { return consumer.Capabilities{} }
-
-func (l *lines) ConsumeTraces(_ context.Context, traces ptrace.Traces) error {
+func (l *lines) consume(_ context.Context, traces ptrace.Traces) error {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	for i := 0; i < traces.ResourceSpans().Len(); i++ {
@@ -61,30 +57,31 @@ func (l *lines) ConsumeTraces(_ context.Context, traces ptrace.Traces) error {
 	return nil
 }
 
-func factories() (otelcol.Factories, error) {
-	kind := component.MustNewType("lines")
-	linesFactory := exporter.NewFactory(kind, func() component.Config { return &struct{}{} },
-		exporter.WithTraces(func(context.Context, exporter.Settings, component.Config) (exporter.Traces, error) {
-			return &lines{out: json.NewEncoder(os.Stdout)}, nil
-		}, component.StabilityLevelStable))
-	otlp, batch := otlpreceiver.NewFactory(), batchprocessor.NewFactory()
-	return otelcol.Factories{
-		Receivers:  map[component.Type]receiver.Factory{otlp.Type(): otlp},
-		Processors: map[component.Type]processor.Factory{batch.Type(): batch},
-		Exporters:  map[component.Type]exporter.Factory{linesFactory.Type(): linesFactory},
-	}, nil
-}
-
 func main() {
-	settings := otelcol.CollectorSettings{
-		BuildInfo: component.BuildInfo{Command: "collector", Version: "test"},
-		Factories: factories,
-		ConfigProviderSettings: otelcol.ConfigProviderSettings{ResolverSettings: confmap.ResolverSettings{
-			DefaultScheme: "file",
-			ProviderFactories: []confmap.ProviderFactory{fileprovider.NewFactory()},
-		}},
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	sink, err := consumer.NewTraces((&lines{out: json.NewEncoder(os.Stdout)}).consume)
+	if err != nil {
+		log.Fatal(err)
 	}
-	if err := otelcol.NewCommand(settings).Execute(); err != nil {
-		os.Exit(1)
+	factory := otlpreceiver.NewFactory()
+	config := factory.CreateDefaultConfig()
+	settings := confmap.NewFromStringMap(map[string]any{"protocols": map[string]any{
+		"grpc": map[string]any{"endpoint": os.Args[1]},
+		"http": map[string]any{"endpoint": os.Args[2]},
+	}})
+	if err := settings.Unmarshal(config); err != nil {
+		log.Fatal(err)
+	}
+	receiver, err := factory.CreateTraces(ctx, receivertest.NewNopSettings(factory.Type()), config, sink)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := receiver.Start(ctx, componenttest.NewNopHost()); err != nil {
+		log.Fatal(err)
+	}
+	<-ctx.Done()
+	if err := receiver.Shutdown(context.Background()); err != nil {
+		log.Fatal(err)
 	}
 }
