@@ -16,6 +16,11 @@ headers() {
     done
 }
 
+# A module's name is its folder's: the Makefile knows no other.
+for name in $(awk -F' *: *' '!/^#/ && NF { n = split($1, p, "/"); print p[n] }' $table | sort | uniq -d); do
+    complain "two folders are named $name"
+done
+
 while IFS=: read -r folder own needs; do
     case $folder in '#'* | '') continue ;; esac
     folder=$(echo $folder)
