@@ -22,7 +22,7 @@ import boto3
 import botocore.config
 import botocore.exceptions
 
-from harness import DaemonTest, free_port, http_request, request, run_tool, span, wait_for
+from harness import FERMATA, DaemonTest, free_port, http_request, request, run_tool, span, wait_for
 
 VERSITYGW = pathlib.Path(os.environ.get("INTEROP", "build/interop")) / "bin" / "versitygw"
 ACCESS, SECRET, REGION = "edge-writer", "correct horse/battery+staple=", "eu-west-7"
@@ -167,11 +167,10 @@ class VersitygwTest(DaemonTest):
         self.wait_metric(daemon, "fermata_upload_pending_blocks", lambda n: n == 0)
 
     def objects(self):
-        """Key to bytes of everything in the bucket."""
-        listed = self.client.list_objects_v2(Bucket="traces")
-        self.assertFalse(listed["IsTruncated"])
-        return {item["Key"]: self.client.get_object(Bucket="traces", Key=item["Key"])["Body"].read()
-                for item in listed.get("Contents", [])}
+        """Key to bytes of everything in the bucket but the control space."""
+        items = [item for page in self.client.get_paginator("list_objects_v2").paginate(Bucket="traces")
+                 for item in page.get("Contents", []) if not item["Key"].startswith("fermata-control/")]
+        return {item["Key"]: self.client.get_object(Bucket="traces", Key=item["Key"])["Body"].read() for item in items}
 
     def check_bucket(self, daemon, count, tenants=("single-tenant",)):
         """The bucket holds the daemon's blocks, count of them, byte for byte, and nothing else."""
@@ -183,6 +182,50 @@ class VersitygwTest(DaemonTest):
         self.assertEqual(sorted(there), sorted(expected))
         self.assertEqual([key for key in there if there[key] != expected[key]], [])
         return there
+
+    def test_an_outage_of_minutes_under_load(self):
+        """The server goes and comes back while spans come in; in the end every span is accounted for, and
+        as many are in the bucket as the ledger says."""
+        daemon = self.s3_daemon({"block.max_block_duration": "5s", "upload.retry_max_interval": "2s",
+                                 "upload.concurrency": "4", "storage.merge_below": "0"})
+        total, rate = 300000, 2500
+        sender = subprocess.Popen(
+            [str(FERMATA), "emit", "--protocol", "otlp_http", "--endpoint", f"127.0.0.1:{daemon.ports['http']}",
+             "--total", str(total), "--rate", str(rate), "--json"], stdout=subprocess.PIPE, text=True)
+        self.addCleanup(sender.kill)
+        self.wait_metric(daemon, "fermata_upload_blocks_total", lambda n: n >= 1, 60)
+        self.gateway.kill()
+        outage = time.monotonic()
+        self.wait_metric(daemon, "fermata_upload_failures_total", lambda n: n >= 1, 60)
+        while time.monotonic() - outage < 90:
+            self.assertEqual(json.loads(run_tool("status", "--json", "--url", self.query(daemon)).stdout)
+                             ["ledger"]["balanced"], True)
+            time.sleep(3)
+        self.assertGreater(daemon.metric("fermata_blocks_waiting"), 5)
+        self.gateway.start()
+        sent = json.loads(sender.communicate(timeout=120)[0])
+        self.assertEqual((sent["failed_spans"], sent["unknown_spans"]), (0, 0), sent)
+        daemon.flush()
+        self.wait_metric(daemon, "fermata_blocks_waiting", lambda n: n == 0, 120)
+        ledger = json.loads(run_tool("status", "--json", "--url", self.query(daemon)).stdout)["ledger"]
+        self.assertTrue(ledger["balanced"])
+        self.assertEqual(ledger["received"], ledger["stored"] + sum(ledger["rejected"].values()))
+        self.assertEqual(ledger["stored"], ledger["uploaded"] + sum(ledger["dropped"].values()))
+        self.assertEqual(ledger["stored"], sent["acked_spans"])
+        there = self.objects()
+        spans = 0
+        for key, content in there.items():
+            block = self.directory / "copy" / pathlib.Path(key).parent.name
+            block.mkdir(parents=True, exist_ok=True)
+            (block / pathlib.Path(key).name).write_bytes(content)
+        for block in (self.directory / "copy").iterdir():
+            spans += int(re.search(r"(\d+) spans", run_tool("block", "verify", block, check=0).stdout)[1])
+        self.assertEqual(spans, ledger["uploaded"])
+        daemon.stop()
+
+    @staticmethod
+    def query(daemon):
+        return f"http://127.0.0.1:{daemon.ports['query']}"
 
     def test_blocks_arrive_whole(self):
         daemon = self.s3_daemon()

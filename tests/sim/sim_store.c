@@ -212,11 +212,19 @@ static void world_on_sealed(void *self, struct store_block *block)
         }
     }
     CHECK(world->block_count < BLOCKS_MAX, "too many blocks");
+    bool is_uploaded = store_block_is_uploaded(world->store, block);
+    for (uint32_t i = 0; is_uploaded && i < world->block_count; i++) { /* what it was merged of */
+        const struct block_note *source = &world->blocks[i];
+        CHECK(source->expirable || source->tenant != tenant ||
+                  source->last_lsn < block->first_lsn || source->first_lsn > block->last_lsn,
+              "%s counts as uploaded, %s does not", block->path, source->path);
+    }
     struct block_note *note = &world->blocks[world->block_count++];
     *note = (struct block_note){
         .first_lsn = block->first_lsn,
         .last_lsn = block->last_lsn,
         .tenant = tenant,
+        .expirable = is_uploaded,
         .seen = true,
         .boot_ns = world_block_time(world),
     };
