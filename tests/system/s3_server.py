@@ -119,6 +119,7 @@ class S3Server:
         self.session_tokens = {}       # of access keys that have one of their own
         self.conditional = "412"       # 412, 409, 501 or ignore
         self.clock_offset_s = 0        # the server's clock minus the real one
+        self.of_request = threading.local()
         self.page = 2                  # listings are cut here
         self.part_min = 0              # of all parts but the last
         self.control_prefix = "fermata-control"  # what is below it is no block
@@ -188,7 +189,8 @@ class S3Server:
                     and (status is None or entry["status"] == status)]
 
     def now(self):
-        return time.time() + self.clock_offset_s
+        """A request has one clock, also if the test sets it meanwhile."""
+        return time.time() + getattr(self.of_request, "clock_offset_s", self.clock_offset_s)
 
     def put(self, key, body):
         with self.lock:
@@ -412,6 +414,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                        "a scripted fault", options.get("headers"), extra)
 
     def serve(self):
+        self.s3.of_request.clock_offset_s = self.s3.clock_offset_s
         path, _, query = self.path.partition("?")
         if path.startswith("/_control/"):
             self.entry = {}
