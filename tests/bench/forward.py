@@ -57,7 +57,7 @@ def export_cpu(corpus, settings):
     with Bench() as bench:
         sink = bench.node("sink").start()
         # Nothing is cut meanwhile: what is measured reads the log.
-        own = {"block.max_block_duration": "1h", "block.max_block_bytes": "4GiB"}
+        own = {"block.max_block_duration": "1h", "block.max_block_bytes": "1GiB", "block.align": "none"}
         for key, value in settings.items():
             own[f"exporter.otlp.up.{key}"] = value
         if settings:
@@ -84,7 +84,7 @@ def print_exports():
         alone = export_cpu(corpus, {})
         for protocol, compression, goal in EXPORTS:
             extra = export_cpu(corpus, {"protocol": protocol, "compression": compression}) - alone
-            print(f"  {protocol + ', ' + compression:46s} {extra:8.2f} s    goal {goal:g}  {verdict(extra, goal)}", flush=True)
+            print(f"  {protocol + ', ' + compression:46s} {extra:8.2f} s    {verdict(extra, goal)}", flush=True)
 
 
 def clone_blocks(node, count):
@@ -150,8 +150,8 @@ def print_backlog():
         if waiting < BACKLOG_BYTES:
             raise AssertionError(f"{waiting} bytes wait, not {BACKLOG_BYTES}: {node.log_text()}")
         node.stop()
-        print(f"  {f'start to ready, {count} blocks':46s} {seconds:8.2f} s    goal 2  {verdict(seconds, 2)}")
-        print(f"  {'RSS beyond idle, 20 s later':46s} {extra_mib:8.2f} MiB  goal 16  {verdict(extra_mib, 16)}")
+        print(f"  {f'start to ready, {count} blocks':46s} {seconds:8.2f} s    {verdict(seconds, 2)}")
+        print(f"  {'RSS beyond idle, 20 s later':46s} {extra_mib:8.2f} MiB  {verdict(extra_mib, 16)}")
         print(f"  {'peak RSS beyond idle':46s} {peak_mib:8.2f} MiB", flush=True)
 
 
