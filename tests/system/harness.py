@@ -5,6 +5,7 @@ Python's standard library only.  Everything lives in one temporary directory per
 loopback; every wait is bounded.
 """
 import base64
+import functools
 import http.client
 import json
 import os
@@ -25,17 +26,53 @@ FERMATA = pathlib.Path(os.environ.get("FERMATA", TOP / "build" / "fermata"))
 SIZE_COUNTS = not any(name in FERMATA.read_bytes() for name in (b"__asan_init", b"__tsan_init"))
 
 
-def free_port():
-    """Below those that the kernel gives to whoever asks for any, so that it stays free till then."""
-    while True:
-        port = random.randrange(12000, 32000)
+PORTS_EACH = 256
+
+
+class Ports:
+    """Ports for the daemons and servers of this process, one after another.
+
+    They are outside of what the kernel gives to whoever asks for any, and no other process of these
+    tests has them: a slice of ports belongs to whom its first one is bound by.
+    """
+
+    def __init__(self):
+        low, high = map(int, pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+        slices = [first for first in range(8 * PORTS_EACH, 65536, PORTS_EACH)
+                  if first + PORTS_EACH <= low or first > high]
+        random.shuffle(slices)
+        self.first = next(first for first in slices if self.own(first))
+        self.last = self.first
+
+    def own(self, first):
+        self.owner = socket.socket()
         try:
-            with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-                tcp.bind(("127.0.0.1", port))
-                udp.bind(("127.0.0.1", port))
-                return port
+            self.owner.bind(("127.0.0.1", first))
+            return True
         except OSError:
-            continue
+            self.owner.close()
+            return False
+
+    def next(self):
+        for _ in range(PORTS_EACH):
+            self.last = self.first + (self.last - self.first) % (PORTS_EACH - 1) + 1
+            try:
+                with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+                    tcp.bind(("127.0.0.1", self.last))
+                    udp.bind(("127.0.0.1", self.last))
+                    return self.last
+            except OSError:
+                continue
+        raise AssertionError("no free port")
+
+
+@functools.cache
+def ports():
+    return Ports()
+
+
+def free_port():
+    return ports().next()
 
 
 def wait_for(condition, seconds=10.0, what="condition"):

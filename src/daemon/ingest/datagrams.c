@@ -19,7 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define BATCH_BYTES          FM_KIB(256) /* large: then it waits for others */
+#define BATCH_BYTES          FM_KIB(64) /* large: then it waits for others; a record of the log */
 #define PROCESSED_GROWTH_MAX 8u          /* by processors, of a batch */
 #define GROUP_BYTES          FM_MIB(1)   /* of large ones: then they go */
 #define DATAGRAM_OTLP_MAX    FM_MIB(2)   /* what 64 KiB can become */
@@ -169,6 +169,7 @@ static void batch_count_accepted(const struct batch *batch)
 
 static void lane_step(struct datagrams_lane *lane);
 static void lane_stall(struct datagrams_lane *lane, uint64_t delay_ns);
+static void lane_resume(struct datagrams_lane *lane);
 
 static bool batch_may_wait(const struct batch *batch, int rc)
 {
@@ -190,6 +191,7 @@ static void batch_on_stored(struct store_append *append, int rc)
         return;
     }
     if (rc == FM_OK) {
+        lane_resume(lane);
         batch_count_accepted(batch);
         metric_add(&lane_counters(lane)->mended_values, batch->mended_count);
     } else {
@@ -379,6 +381,15 @@ static void lane_stall(struct datagrams_lane *lane, uint64_t delay_ns)
     pf_timer_start(lane->datagrams->ingest->platform, &lane->timer, delay_ns);
 }
 
+/* The log took one, so it may take those that it refused. */
+static void lane_resume(struct datagrams_lane *lane)
+{
+    if (!lane->is_stalled || fm_list_empty(&lane->held))
+        return;
+    pf_timer_stop(lane->datagrams->ingest->platform, &lane->timer);
+    lane->is_stalled = false;
+}
+
 static void lane_step(struct datagrams_lane *lane)
 {
     uint64_t limit = FM_MIN(IN_FLIGHT_MAX, lane->datagrams->ingest->options.budget->bytes_max / 4);
@@ -512,7 +523,7 @@ static void lane_take(struct datagrams_lane *lane, struct fm_slice datagram)
     batch->mended_count += facts->mended_count;
     batch->start_min_ns = FM_MIN(batch->start_min_ns, facts->start_min_ns);
     batch->end_max_ns = FM_MAX(batch->end_max_ns, facts->end_max_ns);
-    if (batch->otlp.len >= BATCH_BYTES)
+    if (batch->otlp.len + (batch->otlp.len - before) > BATCH_BYTES) /* with one more like this */
         lane_set_aside(lane);
 }
 

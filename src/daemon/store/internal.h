@@ -42,7 +42,8 @@
 #define STORE_PATH_BYTES   1024u
 #define STORE_TENANT_MAX   4096u       /* names are chosen by peers */
 #define STORE_SPARES       1u          /* segments kept ready beside the active one */
-#define STORE_RUN_BYTES    FM_KIB(256) /* small appends of one tenant become one record */
+#define STORE_RUN_BYTES    FM_KIB(64)  /* small appends of one tenant become one record; LZ4 is
+                                        * a quarter faster where positions have 16 bits */
 #define STORE_UNSYNCED_MAX FM_MIB(8)
 #define STORE_RETRY_NS     (30 * FM_NS_PER_S)
 #define STORE_KEEP_NS      (10 * FM_NS_PER_S)

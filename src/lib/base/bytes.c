@@ -11,25 +11,24 @@ void fm_hex_encode(char *target, struct fm_slice bytes)
     }
 }
 
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+/* By byte: the digit and one bit more, or 0. */
+static const uint8_t hex_digits[256] = {
+    ['0'] = 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, /* to '9' */
+    ['A'] = 26, 27, 28, 29, 30, 31,                 /* to 'F' */
+    ['a'] = 26, 27, 28, 29, 30, 31,                 /* to 'f' */
+};
 
 int fm_hex_decode(uint8_t *target, size_t len, struct fm_slice text)
 {
     if (text.len != 2 * len)
         return FM_EMALFORMED;
-    int bad = 0;
+    unsigned good = 16;
     for (size_t i = 0; i < len; i++) {
-        int high = hex_digit(text.ptr[2 * i]), low = hex_digit(text.ptr[2 * i + 1]);
-        bad |= high | low;
-        target[i] = (uint8_t)((unsigned)high << 4 | ((unsigned)low & 15));
+        unsigned high = hex_digits[text.ptr[2 * i]], low = hex_digits[text.ptr[2 * i + 1]];
+        good &= high & low;
+        target[i] = (uint8_t)(high << 4 | (low & 15));
     }
-    return bad < 0 ? FM_EMALFORMED : FM_OK;
+    return good ? FM_OK : FM_EMALFORMED;
 }
 
 void fm_base64_encode(struct fm_buf *buf, struct fm_slice bytes)

@@ -174,7 +174,7 @@ static const struct otlp_json_table otlp_json_request = TABLE(otlp_json_request)
 
 struct otlp_json {
     struct json_reader reader;
-    struct fm_arena scratch; /* emptied with every token: texts are used at once */
+    struct fm_arena scratch; /* emptied with every member: texts are used at once */
     struct fm_buf *target;   /* borrowed */
     const char *error;
 };
@@ -188,8 +188,6 @@ static int otlp_json_fail(struct otlp_json *json, const char *error)
 /* FM_END does not occur inside of a value. */
 static int otlp_json_next(struct otlp_json *json, struct json_token *token)
 {
-    if (json->scratch.chunk)
-        fm_arena_reset(&json->scratch);
     return json_next(&json->reader, token);
 }
 
@@ -215,12 +213,16 @@ static bool otlp_json_key_is(struct fm_slice key, struct fm_slice camel)
     return at == key.len;
 }
 
+/* Looks from *next on, where the one behind the last one found stands: most come in order. */
 static const struct otlp_json_field *otlp_json_find(const struct otlp_json_table *table,
-                                                    struct fm_slice key)
+                                                    struct fm_slice key, size_t *next)
 {
-    for (size_t i = 0; i < table->count; i++) {
-        if (otlp_json_key_is(key, table->fields[i].key))
-            return &table->fields[i];
+    for (size_t i = 0, at = *next; i < table->count; i++, at++) {
+        at = at < table->count ? at : 0;
+        if (otlp_json_key_is(key, table->fields[at].key)) {
+            *next = at + 1;
+            return &table->fields[at];
+        }
     }
     return NULL;
 }
@@ -389,10 +391,13 @@ static int otlp_json_put_all(struct otlp_json *json, const struct otlp_json_fiel
 static int otlp_json_members(struct otlp_json *json, const struct otlp_json_table *table)
 {
     struct json_token token;
+    size_t next = 0;
     int rc;
 
     while ((rc = otlp_json_next(json, &token)) == FM_OK && token.kind != JSON_OBJECT_END) {
-        const struct otlp_json_field *field = otlp_json_find(table, token.text);
+        const struct otlp_json_field *field = otlp_json_find(table, token.text, &next);
+        if (json->scratch.chunk)
+            fm_arena_reset(&json->scratch);
         rc = otlp_json_next(json, &token);
         if (rc == FM_OK)
             rc = field ? otlp_json_put_all(json, field, &token) : json_skip(&json->reader, &token);

@@ -172,8 +172,10 @@ void pb_put_tag(struct fm_buf *buf, uint32_t number, enum pb_type type)
 
 void pb_put_u64(struct fm_buf *buf, uint32_t number, uint64_t value)
 {
-    pb_put_tag(buf, number, PB_VARINT);
-    pb_put_varint(buf, value);
+    uint64_t tag = (uint64_t)number << 3 | PB_VARINT;
+    uint8_t *target = fm_buf_room(buf, pb_varint_size(tag) + pb_varint_size(value));
+    if (target)
+        buf->len += (size_t)(pb_store_varint(pb_store_varint(target, tag), value) - target);
 }
 
 void pb_put_fixed64(struct fm_buf *buf, uint32_t number, uint64_t value)
@@ -196,9 +198,15 @@ void pb_put_fixed32(struct fm_buf *buf, uint32_t number, uint32_t value)
 
 void pb_put_bytes(struct fm_buf *buf, uint32_t number, struct fm_slice bytes)
 {
-    pb_put_tag(buf, number, PB_BYTES);
-    pb_put_varint(buf, bytes.len);
-    fm_buf_put_slice(buf, bytes);
+    uint64_t tag = (uint64_t)number << 3 | PB_BYTES;
+    size_t needed = pb_varint_size(tag) + pb_varint_size(bytes.len) + bytes.len;
+    uint8_t *target = fm_buf_room(buf, needed);
+    if (!target)
+        return;
+    target = pb_store_varint(pb_store_varint(target, tag), bytes.len);
+    if (bytes.len)
+        memcpy(target, bytes.ptr, bytes.len);
+    buf->len += needed;
 }
 
 void pb_put_text(struct fm_buf *buf, uint32_t number, const char *text)

@@ -152,8 +152,8 @@ static void test_many_datagrams_are_few_records(void **state)
     world_close(&world);
 }
 
-/* Datagrams of a batch of 256 KiB. */
-static size_t world_batch(const struct world *world)
+/* Datagrams of a batch of 64 KiB; ret_group: batches of a group of 1 MiB. */
+static size_t world_batch(const struct world *world, size_t *ret_group)
 {
     struct jaeger_client_stats stats;
     struct fm_arena scratch;
@@ -161,7 +161,8 @@ static size_t world_batch(const struct world *world)
     fm_arena_init(&scratch, FM_MIB(1));
     fm_buf_init(&otlp, FM_MIB(1));
     assert_ok(jaeger_datagram_decode(fm_buf_slice(&world->sample), &scratch, &otlp, &stats, NULL));
-    size_t count = (FM_KIB(256) + otlp.len - 1) / otlp.len;
+    size_t count = FM_KIB(64) / otlp.len, bytes = count * otlp.len;
+    *ret_group = (FM_MIB(1) + bytes - 1) / bytes;
     fm_buf_fini(&otlp);
     fm_arena_fini(&scratch);
     return count;
@@ -173,8 +174,9 @@ static void test_large_batches_go_together(void **state)
     (void)state;
     struct world world = {0};
     struct store_status status;
+    size_t group;
     world_open(&world, FM_MIB(64), 0, "");
-    size_t batch = world_batch(&world);
+    size_t batch = world_batch(&world, &group);
     world_send(&world, fm_buf_slice(&world.sample), 2 * batch + 1);
     (void)sim_run(world.sim, 30 * FM_NS_PER_MS);
     store_get_status(world.store, &status);
@@ -184,15 +186,15 @@ static void test_large_batches_go_together(void **state)
     assert_int_equal(world_accepted(&world), 2 * batch + 1);
     assert_int_equal(status.head_records, 3);
     assert_int_equal(world_metric(&world, "fermata_wal_groups_total "), 2); /* one, the others */
-    /* four are a group and go at once, the fifth waits */
-    world_send(&world, fm_buf_slice(&world.sample), 5 * batch);
+    /* a group goes at once, what is more than one waits */
+    world_send(&world, fm_buf_slice(&world.sample), (group + 1) * batch);
     (void)sim_run(world.sim, 30 * FM_NS_PER_MS);
     store_get_status(world.store, &status);
-    assert_int_equal(status.head_records, 3 + 4);
+    assert_int_equal(status.head_records, 3 + group);
     world_run(&world);
     store_get_status(world.store, &status);
-    assert_int_equal(world_accepted(&world), 7 * batch + 1);
-    assert_int_equal(status.head_records, 3 + 5);
+    assert_int_equal(world_accepted(&world), (group + 3) * batch + 1);
+    assert_int_equal(status.head_records, 3 + group + 1);
     world_close(&world);
 }
 

@@ -213,7 +213,7 @@ static void test_log_is_not_held(void **state)
         sim_run(f->sim, 60 * FM_NS_PER_S);
     }
     store_get_status(f->store, &status);
-    assert_true(status.wal_segments <= 4);
+    assert_true(status.wal_segments <= 6); /* those of one round; 15 were filled */
     uint64_t count = 0;
     for (uint64_t some; (some = read_some(f, 0, 5));)
         count += some;
