@@ -56,6 +56,7 @@ static void listener_set_handler(struct listeners *listeners, enum config_listen
     const struct listeners_owner *owner = &listeners->owner;
     bool is_query = index == CONFIG_LISTENER_QUERY || index == CONFIG_LISTENER_QUERY_JAEGER;
     options->on_request = handlers[index];
+    options->says_status = options->on_request == ingest_on_request;
     options->self = index == CONFIG_LISTENER_ZIPKIN ? (void *)listeners
                     : is_query                      ? (void *)owner->api
                                                     : (void *)owner->ingest;

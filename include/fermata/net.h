@@ -103,6 +103,7 @@ struct net_server_options {
      * judged.  NULL: nobody's. */
     uint32_t (*party)(void *party_self, const struct net_request_view *view);
     void *party_self;
+    bool says_status; /* its own refusals carry a google.rpc.Status, as OTLP/HTTP has it */
     /* Called when a request is complete. */
     void (*on_request)(void *self, struct net_request *request);
     void *self;

@@ -105,6 +105,19 @@ class OtlpHttpTest(DaemonTest):
             self.assertTrue(s.recv(1000).startswith(b"HTTP/1.1 200"))
         self.assertTrue(self.raw(head % (8 << 20)).startswith(b"HTTP/1.1 413"))
 
+    def test_refusals_before_the_handler_say_a_status(self):
+        text = b"request is larger than the limit"
+        for kind, body in (("application/x-protobuf", b"\x08\x08\x12\x20" + text),
+                           ("application/json; charset=utf-8", b'{"code":8,"message":"%s"}' % text),
+                           ("text/plain", b"")):
+            head = (f"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\n"
+                    f"Expect: 100-continue\r\nContent-Length: {8 << 20}\r\n\r\n").encode()
+            head, _, rest = self.raw(head).partition(b"\r\n\r\n")
+            self.assertTrue(head.startswith(b"HTTP/1.1 413"), head)
+            self.assertEqual(rest, body)
+            self.assertIn(f"\r\ncontent-length: {len(body)}".encode(), head.lower())
+            self.assertEqual(f"\r\ncontent-type: {kind.split(';')[0]}".encode() in head.lower(), body != b"", head)
+
     def test_h12_smuggling_is_refused(self):
         for extra in (b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
                       b"Content-Length: 5\r\nContent-Length: 6\r\n", b"Content-Length : 5\r\n",

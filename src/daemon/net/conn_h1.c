@@ -51,10 +51,27 @@ static void conn_h1_refuse(struct conn *conn, const struct net_response *respons
     request_reset(conn->request);
 }
 
+/* The head is whole and was understood, its body is too long. */
+static void conn_h1_fail_size(struct conn *conn)
+{
+    struct net_request *request = conn->request;
+    const struct h1_head *head = h1_head(conn->h1);
+    struct http_header headers[REFUSAL_HEADERS_MAX];
+    request->view.headers = head->headers;
+    request->view.header_count = head->header_count;
+    request->refusal = REFUSED_SIZE;
+    const struct net_response response = request_refusal(request, headers);
+    conn_h1_refuse(conn, &response);
+}
+
 static void conn_h1_fail(struct conn *conn, int rc)
 {
     struct net_response response = {.status = http_status_of(rc).http};
 
+    if (rc == FM_ELIMIT && h1_limit_status(conn->h1) == 413) {
+        conn_h1_fail_size(conn);
+        return;
+    }
     if (rc == FM_ELIMIT || rc == FM_EUNSUPPORTED)
         response.status = h1_limit_status(conn->h1);
     else if (rc == FM_EMALFORMED)
@@ -88,7 +105,8 @@ static void conn_h1_begin_body(struct conn *conn)
     else
         request_expect(request, length); /* notes a refusal in the request */
     if (request->refusal != REFUSED_NOT && (expects || length > NET_DISCARD_BYTES_MAX)) {
-        struct net_response response = request_refusal(request);
+        struct http_header headers[REFUSAL_HEADERS_MAX];
+        struct net_response response = request_refusal(request, headers);
         conn_h1_refuse(conn, &response);
     } else if (expects) {
         fm_buf_put_slice(&conn->out, h1_continue);
@@ -131,7 +149,8 @@ static void conn_h1_on_body(struct conn *conn, struct fm_slice data)
     request_append(request, data);
     if (request->refusal == REFUSED_NOT || request->body_bytes <= NET_DISCARD_BYTES_MAX)
         return;
-    struct net_response response = request_refusal(request);
+    struct http_header headers[REFUSAL_HEADERS_MAX];
+    struct net_response response = request_refusal(request, headers);
     conn_h1_refuse(conn, &response);
 }
 

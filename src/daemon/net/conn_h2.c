@@ -75,7 +75,8 @@ static uint64_t request_length(const struct net_request *request)
 /* Answers without asking the handler; the stream closes when the answer is out. */
 static void conn_h2_refuse(struct net_request *request)
 {
-    struct net_response response = request_refusal(request);
+    struct http_header headers[REFUSAL_HEADERS_MAX];
+    struct net_response response = request_refusal(request, headers);
 
     metric_add(&request->conn->server->metrics.requests_refused_total, 1);
     request_count_refusal(request);

@@ -95,7 +95,10 @@ int request_set_target(struct net_request *request, struct fm_slice method, stru
 /* Gives it to the server's handler, or answers a refusal. */
 void request_deliver(struct net_request *request);
 void request_set_gone(struct net_request *request);
-struct net_response request_refusal(const struct net_request *request);
+#define REFUSAL_HEADERS_MAX 4u
+/* headers: what the answer borrows, where it is not constant. */
+struct net_response request_refusal(const struct net_request *request,
+                                    struct http_header headers[static REFUSAL_HEADERS_MAX]);
 void request_count_refusal(const struct net_request *request);
 /* Asks who it is from; true: go on, maybe with a refusal; false: request_on_verdict comes. */
 bool request_judge(struct net_request *request);

@@ -24,6 +24,26 @@ static const struct http_header asks[] = {
     {FM_SLICE("www-authenticate"), FM_SLICE("Basic realm=\"fermata\", charset=\"UTF-8\"")},
     {FM_SLICE("www-authenticate"), FM_SLICE("Bearer")},
 };
+
+/* google.rpc.Status for OTLP's clients, in the encoding of the request.  In protobuf the length of a
+ * text is one byte. */
+struct refusal_status {
+    struct fm_slice protobuf, json;
+};
+#define STATUS_OF(code_byte, code, length_byte, text)                                              \
+    {                                                                                              \
+        FM_SLICE("\x08" code_byte "\x12" length_byte text),                                        \
+            FM_SLICE("{\"code\":" code ",\"message\":\"" text "\"}")                               \
+    }
+static const struct refusal_status status_busy =
+    STATUS_OF("\x0e", "14", "\x18", "too many bytes in flight");
+static const struct refusal_status status_large =
+    STATUS_OF("\x08", "8", "\x20", "request is larger than the limit");
+static const struct refusal_status status_denied =
+    STATUS_OF("\x10", "16", "\x25", "this listener wants other credentials");
+static const struct refusal_status status_auth_busy =
+    STATUS_OF("\x0e", "14", "\x1b", "too many passwords to check");
+
 static const struct http_header grpc_busy[] = {
     GRPC_TYPE,
     {FM_SLICE("grpc-status"), FM_SLICE("14")},
@@ -57,33 +77,63 @@ static struct net_response refusal_grpc(const struct http_header *headers, size_
     return (struct net_response){.status = 200, .headers = headers, .header_count = count};
 }
 
-static struct net_response refusal_asks(const struct auth_set *set)
+static struct net_response refusal_http(const struct net_request *request, int status,
+                                        const struct refusal_status *said,
+                                        struct http_header *headers, size_t count)
 {
-    size_t first = set->wants_user ? 0 : 1;
-    size_t count = (set->wants_user ? 1u : 0u) + (set->wants_token ? 1u : 0u);
-    return (struct net_response){.status = 401, .headers = asks + first, .header_count = count};
+    const struct net_request_view *view = &request->view;
+    struct net_response response = {.status = status, .headers = headers, .header_count = count};
+    struct fm_slice type;
+    if (!request->conn->server->options.says_status ||
+        http_header_find(view->headers, view->header_count, "content-type", &type) != FM_OK)
+        return response;
+    bool is_protobuf = http_media_type_is(type, "application/x-protobuf");
+    if (!is_protobuf && !http_media_type_is(type, "application/json"))
+        return response;
+    type = is_protobuf ? FM_SLICE("application/x-protobuf") : FM_SLICE("application/json");
+    headers[response.header_count++] = (struct http_header){FM_SLICE("content-type"), type};
+    response.body = is_protobuf ? said->protobuf : said->json;
+    return response;
 }
 
-struct net_response request_refusal(const struct net_request *request)
+static struct net_response refusal_busy(const struct net_request *request,
+                                        const struct refusal_status *said,
+                                        struct http_header *headers)
+{
+    headers[0] = busy[0];
+    return refusal_http(request, 503, said, headers, 1);
+}
+
+static struct net_response refusal_asks(const struct net_request *request,
+                                        struct http_header *headers)
+{
+    const struct auth_set *set = request->conn->server->auth;
+    size_t count = 0;
+    if (set->wants_user)
+        headers[count++] = asks[0];
+    if (set->wants_token)
+        headers[count++] = asks[1];
+    return refusal_http(request, 401, &status_denied, headers, count);
+}
+
+struct net_response request_refusal(const struct net_request *request,
+                                    struct http_header headers[static REFUSAL_HEADERS_MAX])
 {
     bool grpc = request->is_grpc;
 
     switch (request->refusal) {
     case REFUSED_BUDGET:
-        if (grpc)
-            return refusal_grpc(grpc_busy, FM_COUNT(grpc_busy));
-        return (struct net_response){.status = 503, .headers = busy, .header_count = 1};
+        return grpc ? refusal_grpc(grpc_busy, FM_COUNT(grpc_busy))
+                    : refusal_busy(request, &status_busy, headers);
     case REFUSED_SIZE:
-        if (grpc)
-            return refusal_grpc(grpc_large, FM_COUNT(grpc_large));
-        return (struct net_response){.status = 413};
+        return grpc ? refusal_grpc(grpc_large, FM_COUNT(grpc_large))
+                    : refusal_http(request, 413, &status_large, headers, 0);
     case REFUSED_AUTH:
         return grpc ? refusal_grpc(grpc_denied, FM_COUNT(grpc_denied))
-                    : refusal_asks(request->conn->server->auth);
+                    : refusal_asks(request, headers);
     case REFUSED_AUTH_BUSY:
-        if (grpc)
-            return refusal_grpc(grpc_auth_busy, FM_COUNT(grpc_auth_busy));
-        return (struct net_response){.status = 503, .headers = busy, .header_count = 1};
+        return grpc ? refusal_grpc(grpc_auth_busy, FM_COUNT(grpc_auth_busy))
+                    : refusal_busy(request, &status_auth_busy, headers);
     case REFUSED_NOT:
     case REFUSED_TARGET:
         break;

@@ -205,7 +205,8 @@ void request_deliver(struct net_request *request)
     request->conn->unanswered_count++;
     metric_add(&server->metrics.requests_total, 1);
     if (request->refusal != REFUSED_NOT) {
-        struct net_response response = request_refusal(request);
+        struct http_header headers[REFUSAL_HEADERS_MAX];
+        struct net_response response = request_refusal(request, headers);
         metric_add(&server->metrics.requests_refused_total, 1);
         request_count_refusal(request);
         net_respond(request, &response);
