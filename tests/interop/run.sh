@@ -65,4 +65,4 @@ done
 
 export INTEROP=$work NODE_PATH=$work/node_modules FERMATA=$build/fermata
 export PARQUET_SAMPLE=$build/tests/interop/parquet_sample
-exec "$work/venv/bin/python" tests/system/run.py --folder $here "$@"
+JOBS=${JOBS:-2} exec "$work/venv/bin/python" tests/system/run.py --folder $here "$@"

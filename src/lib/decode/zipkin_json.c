@@ -3,6 +3,7 @@
  *
  * Lenient where a single value is odd (it is left out), strict where the document is no list of
  * spans. */
+#include "fermata/bytes.h"
 #include "fermata/json.h"
 #include "fermata/zipkin.h"
 
@@ -73,13 +74,6 @@ static int read_bool(struct zipkin_json *json, bool *value)
     return rc < 0 ? rc : FM_OK;
 }
 
-/* The digit's value and 1; 0: not one. */
-static const uint8_t hex_digits[256] = {
-    ['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
-    ['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
-    ['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
-};
-
 /* 1 to 2 * len hex digits, padded with zeros in front; false: not that, or zero. */
 static bool decode_id(struct fm_slice text, uint8_t *id, size_t len)
 {
@@ -92,13 +86,10 @@ static bool decode_id(struct fm_slice text, uint8_t *id, size_t len)
         memcpy(padded + 2 * len - text.len, text.ptr, text.len);
         text = fm_slice(padded, 2 * len);
     }
-    for (size_t i = 0; i < len; i++) {
-        unsigned high = hex_digits[text.ptr[2 * i]], low = hex_digits[text.ptr[2 * i + 1]];
-        if (!high || !low)
-            return false;
-        id[i] = (uint8_t)((high - 1) << 4 | (low - 1));
+    if (fm_hex_decode(id, len, text) < 0)
+        return false;
+    for (size_t i = 0; i < len; i++)
         bits |= id[i];
-    }
     return bits != 0;
 }
 
