@@ -227,8 +227,8 @@ struct log {
     struct log_group groups[3]; /* filling, being written, being answered */
     struct log_group *filling, *writing, *answering;
     struct fm_link refused; /* store_append.link: answered on the next turn */
-    struct pf_timer refuse_timer, sync_timer, probe_timer;
-    bool refuse_timer_runs, sync_timer_runs;
+    struct pf_timer refuse_timer, turn_timer, sync_timer, probe_timer;
+    bool refuse_timer_runs, turn_timer_runs, sync_timer_runs;
     bool wants_sync; /* at the next job */
     struct log_writer writer;
     uint64_t pending_bytes;

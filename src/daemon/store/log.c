@@ -9,7 +9,8 @@
  *
  * Suspended in WRITING and CLOSING (resumed by log_on_written), FAILED (keep's probe, log_recover).
  * While one group is written the next one fills; so one sync acknowledges everybody who came
- * during the one before it.  Appends are answered after the next group is on its way.
+ * during the one before it.  Appends are answered after the next group is on its way.  What comes
+ * while nothing is written waits for the others of its turn of the loop.
  *
  * A group takes all that waits, however much that is: it costs least.  But whoever comes meanwhile
  * waits for all of it; so while several tenants append, a group takes a share of each, and more
@@ -36,6 +37,7 @@ static const struct fm_sm_rule log_rules[] = {
 
 static void log_on_written(struct pf_job *job);
 static void log_on_refuse(struct pf_timer *timer);
+static void log_on_turn(struct pf_timer *timer);
 static void log_on_sync_due(struct pf_timer *timer);
 static void log_on_probe_due(struct pf_timer *timer);
 
@@ -49,6 +51,7 @@ void log_init(struct store *store)
     fm_list_init(&log->refused);
     fm_list_init(&log->writer.used);
     log->refuse_timer.fire = log_on_refuse;
+    log->turn_timer.fire = log_on_turn;
     log->sync_timer.fire = log_on_sync_due;
     log->probe_timer.fire = log_on_probe_due;
     log->writer.store = store;
@@ -213,6 +216,22 @@ static int log_admit(struct store *store, const struct store_append *append)
     return FM_OK;
 }
 
+static void log_on_turn(struct pf_timer *timer)
+{
+    struct store *store = FM_CONTAINER(timer, struct store, log.turn_timer);
+    store->log.turn_timer_runs = false;
+    log_step(store);
+}
+
+static void log_step_soon(struct store *store)
+{
+    struct log *log = &store->log;
+    if (log->sm.state != LOG_IDLE || log->turn_timer_runs)
+        return;
+    log->turn_timer_runs = true;
+    pf_timer_start(store->platform, &log->turn_timer, 0);
+}
+
 void store_append(struct store *store, struct store_append *append)
 {
     struct tenant *tenant;
@@ -232,7 +251,7 @@ void store_append(struct store *store, struct store_append *append)
     }
     store->log.pending_bytes += append_payload(append).len;
     log_note_tenant(store, tenant);
-    log_step(store);
+    log_step_soon(store);
 }
 
 /* ---- to the writer and back ---- */
@@ -555,8 +574,9 @@ void log_recover(struct store *store)
 void log_close(struct store *store)
 {
     struct log *log = &store->log;
+    pf_timer_stop(store->platform, &log->turn_timer);
     pf_timer_stop(store->platform, &log->sync_timer);
     pf_timer_stop(store->platform, &log->probe_timer);
-    log->sync_timer_runs = false;
+    log->turn_timer_runs = log->sync_timer_runs = false;
     log_step(store);
 }

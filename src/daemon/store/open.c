@@ -283,6 +283,7 @@ void store_finish_close(struct store *store)
     void (*done)(void *self) = store->close_done;
     void *self = store->close_self;
     pf_timer_stop(store->platform, &store->log.refuse_timer);
+    pf_timer_stop(store->platform, &store->log.turn_timer);
     pf_timer_stop(store->platform, &store->log.sync_timer);
     pf_timer_stop(store->platform, &store->log.probe_timer);
     pf_timer_stop(store->platform, &store->cut.timer);

@@ -420,9 +420,66 @@ static inline int json_read(struct json_reader *reader, bool wanted, struct json
     return json_read_value(reader, byte, wanted, token);
 }
 
-int json_next(struct json_reader *reader, struct json_token *ret_token)
+static __attribute__((noinline)) int json_next_any(struct json_reader *reader,
+                                                   struct json_token *ret_token)
 {
     return json_read(reader, true, ret_token);
+}
+
+/* Bytes of the plain ASCII text before the quote that ends it; -1: longer than two steps, or not
+ * plain, or too near to the end of the document. */
+static inline int json_short_len(const uint8_t *text, const uint8_t *end)
+{
+    if (end - text <= 32)
+        return -1;
+#ifdef __SSE2__
+    const __m128i quote = _mm_set1_epi8('"'), escape = _mm_set1_epi8('\\');
+    for (int i = 0; i < 32; i += 16) { /* by sign what is beyond ASCII is below a blank, too */
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(text + i));
+        __m128i ends = _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, escape));
+        ends = _mm_or_si128(ends, _mm_cmplt_epi8(bytes, _mm_set1_epi8(' ')));
+        unsigned stop = (unsigned)_mm_movemask_epi8(ends);
+        if (stop) {
+            i += __builtin_ctz(stop);
+            return text[i] == '"' ? i : -1;
+        }
+    }
+#else
+    for (int i = 0; i < 32; i += 8) {
+        uint64_t word = fm_load_le64(text + i);
+        uint64_t stop = json_zero_bytes(word ^ JSON_ONES * '"') |
+                        json_zero_bytes(word ^ JSON_ONES * '\\') |
+                        ((word - JSON_ONES * 0x20) & ~word & JSON_HIGHS) | (word & JSON_HIGHS);
+        if (stop) {
+            i += __builtin_ctzll(stop) / 8;
+            return text[i] == '"' ? i : -1;
+        }
+    }
+#endif
+    return -1;
+}
+
+/* Most tokens are a key behind a comma, and a short text behind it; the rest is as correct and
+ * slower. */
+int json_next(struct json_reader *reader, struct json_token *ret_token)
+{
+    const uint8_t *at = reader->document.ptr + reader->position;
+    const uint8_t *end = reader->document.ptr + reader->document.len;
+    if (end - at < 2)
+        return json_next_any(reader, ret_token);
+    bool is_value = reader->state == JSON_STATE_VALUE;
+    if (*at == ',' && reader->state == JSON_STATE_AFTER && json_in_object(reader))
+        at++;
+    else if (!is_value && reader->state != JSON_STATE_KEY_OR_END)
+        return json_next_any(reader, ret_token);
+    int len = *at == '"' ? json_short_len(at + 1, end) : -1;
+    if (len < 0 || (!is_value && at[len + 2] != ':'))
+        return json_next_any(reader, ret_token);
+    ret_token->kind = is_value ? JSON_STRING : JSON_KEY;
+    ret_token->text = fm_slice(at + 1, (size_t)len);
+    reader->state = is_value ? JSON_STATE_AFTER : JSON_STATE_VALUE;
+    reader->position = (size_t)(at - reader->document.ptr) + (size_t)len + (is_value ? 2 : 3);
+    return FM_OK;
 }
 
 int json_skip(struct json_reader *reader, const struct json_token *first)

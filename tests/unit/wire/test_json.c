@@ -56,6 +56,31 @@ static void test_tokens(void **state)
                    "\"0123456789abcdef\"\\/\b\f\n\r\t");
 }
 
+/* Texts of every length, near the end of the document and far from it, plain or with something
+ * else at any place. */
+static void test_texts_of_every_length(void **state)
+{
+    static const struct {
+        const char *written, *read;
+    } odd[] = {{"x", "x"}, {"\\n", "\n"}, {"\xc3\xa9", "\xc3\xa9"}, {"\xff", "\xef\xbf\xbd"}};
+    char text[80], document[400], expected[400];
+    (void)state;
+    for (int len = 1; len < 70; len++) {
+        for (int at = 0; at < len; at += len < 36 ? 1 : 7) {
+            for (size_t i = 0; i < FM_COUNT(odd); i++) {
+                memset(text, 'a', sizeof text);
+                (void)snprintf(document, sizeof document, "{\"%.*s%s%.*s\":\"%.*s%s%.*s\"%*s}", at,
+                               text, odd[i].written, len - at - 1, text, at, text, odd[i].written,
+                               len - at - 1, text, len % 3 * 20, "");
+                (void)snprintf(expected, sizeof expected, "{:%.*s%s%.*s\"%.*s%s%.*s}", at, text,
+                               odd[i].read, len - at - 1, text, at, text, odd[i].read, len - at - 1,
+                               text);
+                assert_outline(fm_slice_text(document), expected);
+            }
+        }
+    }
+}
+
 static void test_unicode(void **state)
 {
     (void)state;
@@ -391,6 +416,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_texts_of_every_length),
         cmocka_unit_test(test_unicode),
         cmocka_unit_test(test_what_the_grammar_refuses),
         cmocka_unit_test(test_depth_is_limited),
