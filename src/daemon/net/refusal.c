@@ -25,8 +25,8 @@ static const struct http_header asks[] = {
     {FM_SLICE("www-authenticate"), FM_SLICE("Bearer")},
 };
 
-/* google.rpc.Status for OTLP's clients, in the encoding of the request.  In protobuf the length of a
- * text is one byte. */
+/* google.rpc.Status for OTLP's clients, in the encoding of the request.  In protobuf the length of
+ * a text is one byte. */
 struct refusal_status {
     struct fm_slice protobuf, json;
 };
