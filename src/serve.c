@@ -30,6 +30,7 @@
 #include "serve_uplink.h"
 #include "serve_upload.h"
 
+#define SERVE_KEYS_MAX       600u /* bytes of names in a line of the log */
 #define SERVE_SETTINGS_MAX   64
 #define SERVE_STATUS_NS      (10 * FM_NS_PER_S)
 #define SERVE_HEAD_BYTES_MAX FM_MIB(16)
@@ -56,7 +57,8 @@ struct serve {
     struct credentials *credentials; /* of the bucket; NULL: nothing is signed */
     struct bucket_reader *bucket;    /* that queries read; NULL: none */
     struct tenants *tenants;
-    struct process *process; /* NULL: no processors */
+    struct process *process; /* that it began with; NULL: no processors */
+    struct process_facts facts;
     struct ingest *ingest;
     struct api *api;
     struct listeners listeners;
@@ -82,7 +84,7 @@ static void serve_usage(FILE *out)
           "  fermata serve --config /etc/fermata/fermata.ini\n"
           "  fermata serve --set fermata.data_dir=/tmp/fermata\n\n"
           "SIGTERM drains to disk and stops; SIGHUP re-reads log settings, certificates, users,\n"
-          "tokens, tenants and sampling strategies.\n",
+          "tokens, tenants, sampling strategies, processors and exporters.\n",
           out);
 }
 
@@ -217,6 +219,7 @@ static int serve_open_sampler(struct serve *serve, struct fm_why *why)
     if (serve->replicator)
         next = (struct store_observer){.on_sealed = replicator_on_sealed,
                                        .on_dropped = replicator_on_dropped,
+                                       .lane_of = replicator_lane_of,
                                        .self = serve->replicator};
     if (!serve->replicator && !serve->config->sampling_tail_enabled)
         return FM_OK;
@@ -295,6 +298,16 @@ static bool serve_exporter_at(void *self, size_t index, struct exporter_status *
     return exports_status(serve->exports, index, ret_row);
 }
 
+static bool serve_sampling(void *self, struct api_sampling *ret_row)
+{
+    return serve_sampling_status(((struct serve *)self)->sampler, ret_row);
+}
+
+static bool serve_sampling_policy_at(void *self, size_t index, struct api_policy *ret_row)
+{
+    return serve_policy_at(((struct serve *)self)->sampler, index, ret_row);
+}
+
 static int serve_open_tenants(struct serve *serve, struct fm_why *why)
 {
     const struct config *config = serve->config;
@@ -321,13 +334,14 @@ static int serve_open_services(struct serve *serve)
     const struct query_options query = {
         .concurrency_max = (uint32_t)config->query_concurrency,
         .trace_bytes_max = config->max_bytes_per_trace,
-        .thread_count = (uint32_t)config->worker_threads,
+        .thread_count = serve_query_threads(config),
         .timeout_ns = config->query_timeout,
         .memory_max = config->query_memory,
         .search_range_max_ns = config->query_search_range,
         .metrics_range_max_ns = config->query_metrics_range,
         .series_max = (uint32_t)config->query_series,
         .lists_bytes_max = config->query_tags_cache,
+        .columns_bytes_max = config->query_columns_cache,
         .bucket = serve->bucket,
         .bucket_only = config->query_backend == CONFIG_BACKEND_BUCKET,
         .bucket_bytes_max = config->query_bucket_bytes,
@@ -365,6 +379,8 @@ static int serve_open_services(struct serve *serve)
         .count_spans = serve_count_spans,
         .listener_at = serve_listener_at,
         .exporter_at = serve_exporter_at,
+        .sampling = serve_sampling,
+        .policy_at = serve_sampling_policy_at,
         .rss_bytes = linux_rss_bytes,
         .self = serve,
     };
@@ -491,6 +507,58 @@ static void serve_stop(struct serve *serve)
 
 /* ---- signals and timers ---- */
 
+static void serve_reload_process(struct serve *serve, const struct config *config)
+{
+    struct process *process;
+    struct fm_why why = {""};
+    int rc = config_process_new(&process, config, serve->facts.pairs, serve->facts.count, &why);
+    if (rc == FM_OK)
+        rc = ingest_set_process(serve->ingest, process);
+    if (rc < 0)
+        log_error("process.reload", "result=refused why=\"%s\"",
+                  why.text[0] ? why.text : fm_rc_text(rc));
+}
+
+struct serve_change {
+    const struct config *old, *config;
+    struct fm_buf keys; /* that are not taken */
+    unsigned count, left_out;
+};
+
+static void serve_on_change(void *self, const char *section, const char *key)
+{
+    struct serve_change *change = self;
+    static const char exporter[] = "exporter.otlp.";
+    bool is_exporter = strncmp(section, exporter, sizeof exporter - 1) == 0;
+    bool is_taken =
+        strncmp(section, "processor.", 10) == 0 ||
+        (key && strcmp(section, "resource") == 0 && strcmp(key, "attributes") == 0) ||
+        (key && is_exporter && serve_exports_may_change(change->old, change->config, section, key));
+    if (is_taken)
+        return;
+    if (change->keys.len > SERVE_KEYS_MAX)
+        change->left_out++;
+    else
+        fm_buf_printf(&change->keys, "%s%s%s%s", change->keys.len ? " " : "", section,
+                      key ? "." : "", key ? key : "");
+    change->count++;
+}
+
+/* One line, since a log has no room for a hundred. */
+static void serve_log_changes(const struct config *old, const struct config *config)
+{
+    struct serve_change change = {.old = old, .config = config};
+    fm_buf_init(&change.keys, FM_KIB(4));
+    config_compare(old, config, serve_on_change, &change);
+    if (change.count)
+        log_warn("serve.reload",
+                 "result=restart count=%u keys=\"%.*s%s\" why=\"they take effect "
+                 "when the daemon starts\"",
+                 change.count, (int)change.keys.len, (const char *)change.keys.ptr,
+                 change.left_out ? " ..." : "");
+    fm_buf_fini(&change.keys);
+}
+
 static void serve_reload(struct serve *serve)
 {
     struct config *config;
@@ -504,6 +572,9 @@ static void serve_reload(struct serve *serve)
     serve->config->log_level = config->log_level;
     serve->config->log_format = config->log_format;
     serve_setup_log(serve);
+    serve_reload_process(serve, config);
+    serve_exports_reload(serve->exports, config);
+    serve_log_changes(serve->config, config);
     (void)config_free(config);
     listeners_reload(&serve->listeners);
     tenants_reload(serve->tenants);
@@ -514,10 +585,11 @@ static void serve_reload(struct serve *serve)
 
 static void serve_on_signal(void *self, int number)
 {
-    if (number == SIGHUP)
-        serve_reload(self);
+    struct serve *serve = self;
+    if (number == SIGHUP && !serve->stopping)
+        serve_reload(serve);
     else
-        serve_stop(self);
+        serve_stop(serve);
 }
 
 static void serve_on_watchdog(struct pf_timer *timer)
@@ -569,7 +641,9 @@ static int serve_start(struct serve *serve)
     rc = serve_bucket_new(&serve->bucket, serve->platform, serve->config, serve->credentials, &why);
     if (rc < 0)
         return serve_fail("query", rc, &why, EXIT_CONFIGURATION);
-    rc = serve_process_new(&serve->process, serve->platform, serve->config, &why);
+    serve_detect(&serve->facts, serve->platform, serve->config);
+    rc = config_process_new(&serve->process, serve->config, serve->facts.pairs, serve->facts.count,
+                            &why);
     if (rc < 0)
         return serve_fail("processors", rc, &why, EXIT_CONFIGURATION);
     rc = serve_open_tenants(serve, &why);
@@ -614,7 +688,8 @@ int serve_main(int argc, char **argv)
     linux_tune_allocator();
     linux_harden();
     serve.budget.bytes_max = serve.config->memory_limit;
-    if (uv_platform_new(&serve.platform, (unsigned)serve.config->worker_threads) < 0) {
+    if (uv_platform_new(&serve.platform, (unsigned)serve.config->worker_threads,
+                        serve_query_threads(serve.config)) < 0) {
         fputs("fermata: cannot create the event loop\n", stderr);
         return EXIT_IO;
     }
@@ -626,6 +701,7 @@ int serve_main(int argc, char **argv)
     (void)api_free(serve.api);
     (void)ingest_free(serve.ingest);
     (void)process_free(serve.process);
+    process_facts_fini(&serve.facts);
     (void)tenants_free(serve.tenants);
     (void)query_engine_free(serve.query);
     (void)bucket_reader_free(serve.bucket);

@@ -4,9 +4,11 @@
 
 #include <stdio.h>
 
+#include "fermata/linux.h"
 #include "fermata/units.h"
 
-#define BUCKET_TIMEOUT_MAX_NS (10 * FM_NS_PER_S) /* of a request; somebody waits */
+#define BUCKET_TIMEOUT_MAX_NS  (10 * FM_NS_PER_S) /* of a request; somebody waits */
+#define QUERY_THREADS_AUTO_MAX 4u /* more are worth their memory only if asked for */
 
 static int serve_bucket_set_endpoint(struct s3_endpoint *endpoint, const struct config *config,
                                      struct fm_why *why)
@@ -19,6 +21,12 @@ static int serve_bucket_set_endpoint(struct s3_endpoint *endpoint, const struct 
     return rc < 0 ? fm_wrap(why, rc, "upload.s3") : FM_OK;
 }
 
+unsigned serve_query_threads(const struct config *config)
+{
+    return config->query_threads ? (unsigned)config->query_threads
+                                 : FM_MIN(linux_processor_count(), QUERY_THREADS_AUTO_MAX);
+}
+
 int serve_bucket_new(struct bucket_reader **ret_reader, struct platform *platform,
                      const struct config *config, struct credentials *credentials,
                      struct fm_why *why)
@@ -27,7 +35,7 @@ int serve_bucket_new(struct bucket_reader **ret_reader, struct platform *platfor
     struct bucket_reader_options options = {
         .credentials = credentials,
         .tls_ca_file = config->s3_tls_ca_file,
-        .connection_max = (uint32_t)FM_MAX(config->query_concurrency, config->worker_threads),
+        .connection_max = (uint32_t)FM_MAX(config->query_concurrency, serve_query_threads(config)),
         .timeout_ns = FM_MIN(config->upload_request_timeout, BUCKET_TIMEOUT_MAX_NS),
         .memory_max = (size_t)config->query_bucket_memory,
         .cache_bytes_max = config->query_bucket_cache,

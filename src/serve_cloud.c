@@ -47,6 +47,8 @@ static int cloud_set_azure(struct bucket_cloud_options *options, const struct co
     options->place.kind = CLOUD_AZURE;
     options->auth = auths[config->azure_auth];
     options->tls_ca_file = config->azure_tls_ca_file;
+    options->proxy = config->azure_proxy;
+    options->proxy_auth_file = config->azure_proxy_auth_file;
     options->token_url = cloud_setting(config->azure_token_endpoint, NULL);
     options->client_id = cloud_setting(config->azure_client_id, NULL);
     switch (options->auth) {
@@ -85,6 +87,8 @@ static int cloud_set_gcs(struct bucket_cloud_options *options, const struct conf
     options->place.kind = CLOUD_GCS;
     options->auth = auths[config->gcs_auth];
     options->tls_ca_file = config->gcs_tls_ca_file;
+    options->proxy = config->gcs_proxy;
+    options->proxy_auth_file = config->gcs_proxy_auth_file;
     if (options->auth == CLOUD_AUTH_METADATA)
         options->token_url = cloud_setting(config->gcs_metadata_endpoint, NULL);
     if (options->auth == CLOUD_AUTH_SERVICE_ACCOUNT)

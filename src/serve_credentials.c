@@ -21,6 +21,7 @@ int serve_credentials_new(struct credentials **ret_credentials, struct platform 
         .region = config->s3_region,
         .tls_ca_file = config->s3_tls_ca_file,
         .proxy = config->s3_proxy,
+        .proxy_auth_file = config->s3_proxy_auth_file,
         .sts_endpoint = config->s3_sts_endpoint,
         .imds_endpoint = config->s3_imds_endpoint,
         .environment = credentials_environment,

@@ -277,17 +277,13 @@ static void detect_run(const struct detect *detect)
     }
 }
 
-int serve_process_new(struct process **ret_process, struct platform *platform,
-                      const struct config *config, struct fm_why *why)
+void serve_detect(struct process_facts *ret_facts, struct platform *platform,
+                  const struct config *config)
 {
-    struct process_facts facts;
-    struct detect detect = {.platform = platform, .config = config, .facts = &facts};
+    struct detect detect = {.platform = platform, .config = config, .facts = ret_facts};
 
-    process_facts_init(&facts);
+    process_facts_init(ret_facts);
     detect.deadline_ns = pf_now_ns(platform) + config->resource_detect_timeout;
     if (*config->resource_detectors)
         detect_run(&detect);
-    int rc = config_process_new(ret_process, config, facts.pairs, facts.count, why);
-    process_facts_fini(&facts);
-    return rc;
 }

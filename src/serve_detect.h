@@ -5,10 +5,10 @@
 
 #include "fermata/config_named.h"
 #include "fermata/platform.h"
+#include "fermata/process_facts.h"
 
-/* Before the loop runs; waits for [resource] detect_timeout at most.  *ret_process is NULL if there
- * is nothing to do.  FM_ECONFIG, FM_ENOMEM. */
-FM_MUST int serve_process_new(struct process **ret_process, struct platform *platform,
-                              const struct config *config, struct fm_why *why);
+/* Before the loop runs; waits for [resource] detect_timeout at most. */
+void serve_detect(struct process_facts *ret_facts, struct platform *platform,
+                  const struct config *config);
 
 #endif

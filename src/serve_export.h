@@ -11,5 +11,10 @@
 FM_MUST int serve_exports_open(struct exports **ret_exports, struct platform *platform,
                                struct store *store, const struct config *config,
                                struct fm_why *why);
+/* What may change while it runs; what goes wrong is logged, and leaves its exporter as it was. */
+void serve_exports_reload(struct exports *exports, const struct config *config);
+/* Whether a key of [exporter.otlp.NAME] may.  Of endpoint only the places, not their number. */
+bool serve_exports_may_change(const struct config *old, const struct config *config,
+                              const char *section, const char *key);
 
 #endif

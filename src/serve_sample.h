@@ -3,6 +3,7 @@
 #ifndef FERMATA_SERVE_SAMPLE_H
 #define FERMATA_SERVE_SAMPLE_H
 
+#include "fermata/api.h"
 #include "fermata/config.h"
 #include "fermata/sampler.h"
 
@@ -11,5 +12,8 @@
 FM_MUST int serve_sampler_open(struct sampler **ret_sampler, struct platform *platform,
                                struct store *store, const struct config *config,
                                const struct store_observer *next, struct fm_why *why);
+/* For the status; sampler may be NULL. */
+bool serve_sampling_status(const struct sampler *sampler, struct api_sampling *ret_row);
+bool serve_policy_at(const struct sampler *sampler, size_t index, struct api_policy *ret_row);
 
 #endif

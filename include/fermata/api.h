@@ -16,6 +16,15 @@ struct api_listener { /* a line of the status */
     bool has_spans; /* a receiver's, by the protocol it is named after */
     uint64_t accepted_spans, refused_spans;
 };
+struct api_sampling { /* tail sampling: spans, since the start but for what waits */
+    uint64_t kept_spans, ahead_spans, sampled_out_spans;
+    uint64_t deciding_spans, deciding_blocks, unbuilt_blocks;
+    char problem[256];
+};
+struct api_policy {
+    const char *name; /* of the rules, and what decides beside them */
+    uint64_t kept_spans, sampled_out_spans;
+};
 struct api_options {
     const char *prefix;      /* "" or "/tempo" */
     struct tenants *tenants; /* borrowed; whose data a request may read */
@@ -32,6 +41,8 @@ struct api_options {
     /* index below API_LISTENERS_MAX; false: not open. */
     bool (*listener_at)(void *self, size_t index, struct api_listener *ret_row);
     bool (*exporter_at)(void *self, size_t index, struct exporter_status *ret_row); /* likewise */
+    bool (*sampling)(void *self, struct api_sampling *ret_row); /* false: there is none */
+    bool (*policy_at)(void *self, size_t index, struct api_policy *ret_row);
     uint64_t (*rss_bytes)(void);
     void *self;
 };

@@ -54,8 +54,9 @@ struct ask_limits {
     size_t excluded_count;
     const struct trace_id *partial; /* likewise: other places have spans of them, too */
     size_t partial_count;
-    uint64_t floor_ns; /* 0, or: traces that end before it cannot enter (ask_part_floor_ns) */
-    bool for_list;     /* collects more than the question's limit: all that a list may have */
+    uint64_t floor_ns;       /* 0, or: traces that end before it cannot enter (ask_part_floor_ns) */
+    struct block_keep *keep; /* NULL, or what was decoded of blocks before; borrowed likewise */
+    bool for_list;           /* collects more than the question's limit: all that a list may have */
 };
 struct ask_part; /* what some places say; one thread at a time */
 FM_MUST int ask_part_new(struct ask_part **ret_part, const struct ask *ask,
@@ -66,6 +67,10 @@ FM_DEFINE_AUTO(ask_part)
  * the place cannot be read, the part may hold some of it; FM_ELIMIT; FM_ECANCELLED. */
 FM_MUST int ask_part_add_block(struct ask_part *part, const struct block *block,
                                struct fm_why *why);
+/* Of the block's rows one of count shares (block_frames.h: block_share); not of names and values,
+ * which are of the block.  Parts that have all shares between them are one that has the block. */
+FM_MUST int ask_part_add_share(struct ask_part *part, const struct block *block, uint32_t share,
+                               uint32_t count, struct fm_why *why);
 FM_MUST int ask_part_add_rows(struct ask_part *part, const struct frame_rows *rows,
                               struct fm_why *why);
 /* other: of the same ask; not added to any more. */

@@ -24,6 +24,11 @@ void block_id_print(const struct block_id *id, char text[37]); /* canonical, low
 FM_MUST int block_id_parse(struct fm_slice text, struct block_id *ret_id);
 
 #define BLOCK_DEDICATED_MAX 32
+struct block_dedicated { /* a column of one attribute */
+    char name[128];
+    uint8_t scope; /* 0 span, 1 resource, 2 event */
+    uint8_t type;  /* 0 string, 1 int */
+};
 struct block_meta { /* meta.json; semantics: reference of the format, section 2 */
     enum block_version version;
     struct block_id id;
@@ -37,13 +42,13 @@ struct block_meta { /* meta.json; semantics: reference of the format, section 2 
     uint32_t footer_bytes;
     uint32_t replication_factor;
     uint32_t dedicated_count; /* only read; fermata writes none */
-    struct block_dedicated {
-        char name[128];
-        uint8_t scope; /* 0 span, 1 resource, 2 event */
-        uint8_t type;  /* 0 string, 1 int */
-    } dedicated[BLOCK_DEDICATED_MAX];
+    const struct block_dedicated *dedicated; /* borrowed; NULL: they were not asked for */
 };
+/* Without the names of dedicated columns, 4 KiB a block: one that has some cannot be opened so. */
 FM_MUST int block_meta_parse(struct fm_slice json, struct block_meta *ret_meta, struct fm_why *why);
+/* With them; room, for BLOCK_DEDICATED_MAX, stays as long as the meta is used. */
+FM_MUST int block_meta_parse_all(struct fm_slice json, struct block_meta *ret_meta,
+                                 struct block_dedicated *room, struct fm_why *why);
 void block_meta_render(const struct block_meta *meta, struct fm_buf *buf);
 
 /* ---- build ---- */

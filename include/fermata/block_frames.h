@@ -16,4 +16,9 @@ FM_MUST int block_frames_new(const struct block *block, const struct frame_reque
  * each. */
 FM_MUST int block_trace_ids(const struct block *block, struct fm_buf *ids, struct fm_why *why);
 
+/* The rows [from, to) of one of count shares of the block; all of them together are all rows.
+ * FM_NONE: it has none. */
+FM_MUST int block_share(const struct block *block, uint32_t share, uint32_t count,
+                        uint64_t *ret_from, uint64_t *ret_to, struct fm_why *why);
+
 #endif

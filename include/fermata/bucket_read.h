@@ -54,6 +54,7 @@ struct bucket_budget {            /* of one question, shared by its threads */
 
 struct bucket_block {
     struct block_meta meta;
+    struct block_dedicated dedicated[BLOCK_DEDICATED_MAX]; /* meta's */
     char etag[72]; /* of data.parquet; "": not known yet */
 };
 struct bucket_list { /* newest first */

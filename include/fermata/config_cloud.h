@@ -24,6 +24,9 @@
     X(TEXT, "upload.azure", "token_endpoint", azure_token_endpoint, "",                            \
       "URL; empty: AZURE_AUTHORITY_HOST, or login.microsoftonline.com; 169.254.169.254")           \
     X(TEXT, "upload.azure", "tls_ca_file", azure_tls_ca_file, "", "empty: the system's store")     \
+    X(TEXT, "upload.azure", "proxy", azure_proxy, "", "host:port of an HTTP proxy; empty: none")   \
+    X(TEXT, "upload.azure", "proxy_auth_file", azure_proxy_auth_file, "",                          \
+      "one line USER:PASSWORD for it, read before the first request")                              \
     X(TEXT, "upload.gcs", "bucket", gcs_bucket, "", "")                                            \
     X(TEXT, "upload.gcs", "prefix", gcs_prefix, "", "")                                            \
     X(TEXT, "upload.gcs", "endpoint", gcs_endpoint, "", "URL; empty: storage.googleapis.com")      \
@@ -33,6 +36,9 @@
       "its key, JSON; empty: GOOGLE_APPLICATION_CREDENTIALS")                                      \
     X(TEXT, "upload.gcs", "metadata_endpoint", gcs_metadata_endpoint, "",                          \
       "URL; empty: metadata.google.internal")                                                      \
-    X(TEXT, "upload.gcs", "tls_ca_file", gcs_tls_ca_file, "", "empty: the system's store")
+    X(TEXT, "upload.gcs", "tls_ca_file", gcs_tls_ca_file, "", "empty: the system's store")         \
+    X(TEXT, "upload.gcs", "proxy", gcs_proxy, "", "host:port of an HTTP proxy; empty: none")       \
+    X(TEXT, "upload.gcs", "proxy_auth_file", gcs_proxy_auth_file, "",                              \
+      "one line USER:PASSWORD for it, read before the first request")
 
 #endif

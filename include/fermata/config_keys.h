@@ -19,7 +19,7 @@
     X(TEXT, "fermata", "data_dir", data_dir, "/var/lib/fermata", "log, blocks, state")             \
     X(CHOICE, "fermata", "log_level", log_level, "info", "error, warn, info or debug")             \
     X(CHOICE, "fermata", "log_format", log_format, "logfmt", "logfmt or json")                     \
-    X(UINT, "fermata", "worker_threads", worker_threads, "1", "block building and queries")        \
+    X(UINT, "fermata", "worker_threads", worker_threads, "1", "block building")                    \
     X(DURATION, "fermata", "shutdown_timeout", shutdown_timeout, "10s", "drain limit on stop")     \
     X(LIST, "resource", "detectors", resource_detectors, "",                                       \
       "any of env, host, os, systemd, container, k8s, cloud; empty: none")                         \
@@ -147,12 +147,15 @@
     CONFIG_RECEIVER(X, "query", query, "127.0.0.1:3200")                                           \
     X(TEXT, "query", "http_api_prefix", http_api_prefix, "", "path in front of /api")              \
     X(UINT, "query", "concurrency", query_concurrency, "4", "queries at once")                     \
+    X(UINT, "query", "threads", query_threads, "0", "0: one for each processor, at most 4")        \
     X(DURATION, "query", "timeout", query_timeout, "60s", "of a search or metrics query")          \
     X(BYTES, "query", "max_memory_bytes", query_memory, "128MiB", "of one of them")                \
     X(DURATION, "query", "max_search_duration", query_search_range, "168h", "end - start")         \
     X(DURATION, "query", "max_metrics_duration", query_metrics_range, "24h", "end - start")        \
     X(BYTES, "query", "tags_cache", query_tags_cache, "4MiB",                                      \
       "tags and values of blocks; 0: none")                                                        \
+    X(BYTES, "query", "columns_cache", query_columns_cache, "16MiB",                               \
+      "what was decoded of blocks that are asked again and again; 0: none")                        \
     X(CHOICE, "query", "backend", query_backend, "local", "local, bucket or both")                 \
     X(BYTES, "query", "bucket_cache", query_bucket_cache, "64MiB", "on disk; 0: none")             \
     X(BYTES, "query", "bucket_memory", query_bucket_memory, "32MiB", "the same in memory")         \

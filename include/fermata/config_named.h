@@ -80,8 +80,13 @@
     X(UINT, "batch_max_spans", batch_max_spans, "8192", "in one request")                          \
     X(BYTES, "batch_max_bytes", batch_max_bytes, "3MiB", "in one request, uncompressed")           \
     X(DURATION, "batch_timeout", batch_timeout, "1s", "a smaller one is sent when it is that old") \
+    X(UINT, "max_in_flight", max_in_flight, "2",                                                   \
+      "requests at a time; 1: a batch leaves when the one before it was taken")                    \
     X(DURATION, "timeout", timeout, "10s", "without progress")                                     \
     X(TEXT, "headers_file", headers_file, "", "lines of NAME: VALUE, read for each connection")    \
+    X(TEXT, "proxy", proxy, "", "host:port of an HTTP proxy; empty: none")                         \
+    X(TEXT, "proxy_auth_file", proxy_auth_file, "",                                                \
+      "one line USER:PASSWORD for it, read for each connection")                                   \
     X(TEXT, "tls_ca_file", tls_ca_file, "", "with https://; empty: the system's store")            \
     X(TEXT, "tls_cert_file", tls_cert_file, "", "PEM, ours; with tls_key_file")                    \
     X(TEXT, "tls_key_file", tls_key_file, "", "")                                                  \
@@ -168,6 +173,11 @@ struct config_named {
     };
 };
 
+/* Calls on_change for every setting that differs, with its section in full; key NULL: a section
+ * with a name that only one of them has. */
+typedef void config_on_change(void *self, const char *section, const char *key);
+void config_compare(const struct config *a, const struct config *b, config_on_change *on_change,
+                    void *self);
 /* The processors in their order, compiled; in front of them, what [resource] says and facts are put
  * into each resource.  *ret_process is NULL if there is nothing to do. */
 FM_MUST int config_process_new(struct process **ret_process, const struct config *config,

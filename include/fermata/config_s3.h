@@ -24,6 +24,8 @@
       "URL; empty: AWS_EC2_METADATA_SERVICE_ENDPOINT, or the usual address")                       \
     X(TEXT, "upload.s3", "tls_ca_file", s3_tls_ca_file, "", "empty: the system's store")           \
     X(TEXT, "upload.s3", "proxy", s3_proxy, "", "host:port of an HTTP proxy; empty: none")         \
+    X(TEXT, "upload.s3", "proxy_auth_file", s3_proxy_auth_file, "",                                \
+      "one line USER:PASSWORD for it, read before the first request")                              \
     X(CHOICE, "upload.s3", "sse", s3_sse, "none", "encryption there: none, aes256 or kms")         \
     X(TEXT, "upload.s3", "sse_kms_key_id", s3_sse_kms_key_id, "", "empty: the account's")          \
     X(TEXT, "upload.s3", "storage_class", s3_storage_class, "", "empty: the bucket's")             \

@@ -31,7 +31,7 @@ struct credentials_options { /* NULL is "" everywhere */
     const char *shared_file, *profile;        /* "": as the environment has it, or the usual ones */
     const char *region;                       /* whose token service is asked */
     const char *tls_ca_file;                  /* of the token service and of https:// containers */
-    const char *proxy;                        /* HTTP, to the token service */
+    const char *proxy, *proxy_auth_file;      /* HTTP, to the token service */
     const char *sts_endpoint, *imds_endpoint; /* URLs; "": as the environment has it, or AWS's */
     const char *(*environment)(const char *name); /* NULL: nothing is set */
 };

@@ -18,11 +18,13 @@
 
 #define EXPORT_NAME_MAX      63 /* [a-z0-9_-]: a label, a file, a part of a section's name */
 #define EXPORT_UPSTREAMS_MAX 8
+#define EXPORT_REQUESTS_MAX  8 /* at a time, of one exporter */
 #define EXPORT_GRPC_PREFIX   5 /* bytes in front of a message */
 
 enum export_protocol { EXPORT_GRPC, EXPORT_HTTP };
 
-/* ---- upstream: one endpoint, one request at a time; two bodies: OTLP, and the simulator's ---- */
+/* ---- upstream: one endpoint, several requests at a time; two bodies: OTLP, the simulator's ----
+ */
 
 /* Why an attempt did not end well, as label and as outcome. */
 #define EXPORT_OUTCOMES(X)                                                                         \
@@ -43,6 +45,7 @@ enum export_outcome {
 const char *export_outcome_text(enum export_outcome outcome);
 
 struct upstream;
+struct upstream_options;
 struct export_request { /* owned by the caller, in use until done, which is never called from within
                          * send or cancel */
     struct fm_slice body; /* encoded; for gRPC a message with its prefix */
@@ -59,7 +62,10 @@ struct export_request { /* owned by the caller, in use until done, which is neve
 };
 struct upstream_ops {
     void (*send)(struct upstream *upstream, struct export_request *request);
-    void (*cancel)(struct upstream *upstream); /* done is called, if a request is in use */
+    void (*cancel)(struct upstream *upstream, struct export_request *request); /* done is called */
+    /* From the next request on; on failure all is as it was.  NULL: there is nothing to change. */
+    int (*change)(struct upstream *upstream, const struct upstream_options *options,
+                  struct fm_why *why);
     struct upstream *(*free)(struct upstream *upstream); /* no request is in use */
 };
 struct upstream {
@@ -69,9 +75,12 @@ struct upstream {
 struct upstream_options {
     const char *endpoint; /* http:// or https:// URL, host:port, or unix:PATH */
     enum export_protocol protocol;
-    uint64_t timeout_ns; /* without progress */
-    /* Files: NULL or "" is none. */
-    const char *headers_file; /* lines of "Name: value"; read again for every connection */
+    uint32_t requests_max; /* at a time, each on a connection of its own */
+    uint64_t timeout_ns;   /* without progress */
+    const char *proxy;     /* host:port of an HTTP proxy; not for unix:PATH; NULL or "": none */
+    /* Files: NULL or "" is none.  The first two are read again for every connection: lines of
+     * "Name: value", and USER:PASSWORD for the proxy. */
+    const char *headers_file, *proxy_auth_file;
     const char *tls_ca_file, *tls_cert_file, *tls_key_file, *tls_server_name;
 };
 FM_MUST int upstream_otlp_new(struct upstream **ret_upstream, struct platform *platform,
@@ -85,7 +94,8 @@ struct exporter_options {
     enum export_protocol protocol;
     enum codec codec; /* NONE, GZIP or ZSTD; the next weaker one if the upstream cannot read it */
     enum export_balance balance;
-    const char *tenant; /* of requests; NULL: the data's own; "": no header */
+    const char *tenant;    /* of requests; NULL: the data's own; "": no header */
+    uint32_t requests_max; /* 1 to EXPORT_REQUESTS_MAX; 1: batch after batch */
     uint64_t batch_spans_max, batch_bytes_max, batch_timeout_ns;
     uint64_t retry_initial_ns, retry_max_ns, retry_elapsed_ns; /* elapsed 0: never gives up */
     bool from_oldest;     /* a new one begins with all that is there, not with what comes */
@@ -98,6 +108,16 @@ FM_MUST int exports_new(struct exports **ret_exports, struct platform *platform,
 /* Takes the upstreams, also on failure.  Reads the place from disk; blocks (start-up). */
 FM_MUST int exports_add(struct exports *exports, const struct exporter_options *options,
                         struct upstream *const *upstreams, size_t count, struct fm_why *why);
+/* on_rest: an exporter let go of what reading on would have spared; its upstream may be away for
+ * days, and freed memory could go back to the system. */
+void exports_set_rest(struct exports *exports, void (*on_rest)(void));
+/* Other settings for the exporter of that name and its upstreams, from the next request on.  Its
+ * name, protocol, tenant, requests_max, from_oldest and sampled_only stay as they are, and its
+ * upstreams if they are not count.  FM_NONE: there is none of that name; on failure all is as it
+ * was. */
+FM_MUST int exports_change(struct exports *exports, const struct exporter_options *options,
+                           const struct upstream_options *upstreams, size_t count,
+                           struct fm_why *why);
 /* Stops what is under way, writes the places; done is called last. */
 void exports_close(struct exports *exports, void (*done)(void *self), void *self);
 /* For simulations: the process died; frees memory, upstreams too, touches nothing else. */
@@ -108,7 +128,7 @@ struct exporter_status {
     uint64_t sent_spans, sent_bytes, sent_batches; /* bytes as on the wire, without headers */
     uint64_t dropped_spans, lag_bytes, lag_spans, lag_ns;
     uint64_t sampled_out_spans; /* passed over: tail sampling did not keep them */
-    char problem[256]; /* the last failure while nothing has succeeded since, or "" */
+    char problem[256];          /* the last failure while nothing has succeeded since, or "" */
 };
 /* False: there is none of that index. */
 bool exports_status(const struct exports *exports, size_t index,

@@ -59,6 +59,7 @@ struct frame {
     const uint32_t *span_links;  /* likewise */
 };
 
+struct block_keep;
 struct frame_request {                  /* what a source is opened for */
     const struct traceql_field *fields; /* borrowed for the source's life; no TRACEQL_ANY_SCOPE */
     uint32_t field_count;
@@ -66,6 +67,10 @@ struct frame_request {                  /* what a source is opened for */
     /* Frames and traces wholly outside may be left out, they need not be.  Unix time, both ends
      * included. */
     uint64_t start_ns, end_ns;
+    /* Of a block [row_from, row_to) of its rows alone become frames; 0, 0: all.  Names and values
+     * are of all rows. */
+    uint64_t row_from, row_to;
+    struct block_keep *keep; /* NULL, or of a block: what was decoded before (block_keep.h) */
 };
 struct frame_stats {
     uint64_t inspected_bytes, inspected_traces, inspected_spans;
@@ -88,6 +93,10 @@ struct frame_source_ops {
  * many, and has an index of their values, asks first.  FM_NONE: they are left out. */
 struct frame_gate {
     int (*enter)(struct frame_gate *gate, struct frame_source *source, struct fm_why *why);
+    /* Not 0: about so many of the newest traces will do, if they can be had first; of the others
+     * those that start before floor_ns are of no interest. */
+    uint32_t newest_count;
+    uint64_t floor_ns;
 };
 struct frame_search {       /* for texts in the rows ahead; all borrowed */
     const uint32_t *fields; /* that may have them, or arrays of them */

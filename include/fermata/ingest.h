@@ -57,6 +57,9 @@ void ingest_on_jaeger_binary(void *ingest, const struct fm_slice *datagrams, siz
 /* The socket of a receiver, to be paused while there is no room and asked for its counters; NULL
  * before it is closed. */
 void ingest_attach_udp(struct ingest *ingest, enum ingest_receiver receiver, struct net_udp *udp);
+/* Other processors from now on, taken over; NULL: none.  What is under way ends with those it began
+ * with; counters of a name go on.  On failure those in use stay, and process is freed. */
+FM_MUST int ingest_set_process(struct ingest *ingest, struct process *process);
 /* Looks at the strategies file again. */
 void ingest_reload(struct ingest *ingest);
 uint64_t ingest_accepted_spans(const struct ingest *ingest, enum ingest_receiver receiver);

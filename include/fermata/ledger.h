@@ -15,34 +15,40 @@
 
 #define LEDGER_HOUR_NS (UINT64_C(3600) * 1000000000)
 
-/* Columns: where a span is in the two equations.  Their numbers are in files: add at the end.
- * name, state, label of the state, value of the label */
+/* Columns: where a span is in the two equations; all before the first that is rejected are stored.
+ * name, number in files (never another one), state, label of the state, value of the label */
 #define LEDGER_COLUMNS(X)                                                                          \
-    X(UPLOADED, "uploaded", "", "")                                                                \
-    X(SAMPLED_OUT, "sampled_out", "", "")                                                          \
-    X(EXPIRED, "expired", "", "")                                                                  \
-    X(PENDING_LOG, "pending", "lane", "log")       /* in no block yet */                           \
-    X(PENDING_NORMAL, "pending", "lane", "normal") /* in a block that has to leave */              \
-    X(DUPLICATE, "dropped", "reason", "duplicate") /* of a span in the same block */               \
-    X(UNREADABLE, "dropped", "reason", "unreadable")                                               \
-    X(NO_SPACE, "dropped", "reason", "no_space")                                                   \
-    X(BAD_TRACE_ID, "rejected", "reason", "invalid_trace_id")                                      \
-    X(BAD_SPAN_ID, "rejected", "reason", "invalid_span_id")                                        \
-    X(UNAVAILABLE, "rejected", "reason", "unavailable")                                            \
-    X(TOO_LARGE, "rejected", "reason", "too_large")                                                \
-    X(RATE_LIMITED, "rejected", "reason", "rate_limited")                                          \
-    X(TENANT_LIMIT, "rejected", "reason", "tenant_limit")                                          \
-    X(FILTERED, "rejected", "reason", "filtered")                                                  \
-    X(HEAD_SAMPLING, "rejected", "reason", "head_sampling")
+    X(UPLOADED, 0, "uploaded", "", "")                                                             \
+    X(SAMPLED_OUT, 1, "sampled_out", "", "")                                                       \
+    X(EXPIRED, 2, "expired", "", "")                                                               \
+    X(PENDING_LOG, 3, "pending", "lane", "log")            /* in no block yet */                   \
+    X(PENDING_DECIDING, 16, "pending", "lane", "deciding") /* in a block that is not judged yet */ \
+    X(PENDING_EXPRESS, 17, "pending", "lane", "express")   /* as the lanes of uploads are named */ \
+    X(PENDING_FRESH, 4, "pending", "lane", "fresh")                                                \
+    X(PENDING_BACKLOG, 18, "pending", "lane", "backlog")                                           \
+    X(DUPLICATE, 5, "dropped", "reason", "duplicate") /* of a span in the same block */            \
+    X(UNREADABLE, 6, "dropped", "reason", "unreadable")                                            \
+    X(NO_SPACE, 7, "dropped", "reason", "no_space")                                                \
+    X(BAD_TRACE_ID, 8, "rejected", "reason", "invalid_trace_id")                                   \
+    X(BAD_SPAN_ID, 9, "rejected", "reason", "invalid_span_id")                                     \
+    X(UNAVAILABLE, 10, "rejected", "reason", "unavailable")                                        \
+    X(TOO_LARGE, 11, "rejected", "reason", "too_large")                                            \
+    X(RATE_LIMITED, 12, "rejected", "reason", "rate_limited")                                      \
+    X(TENANT_LIMIT, 13, "rejected", "reason", "tenant_limit")                                      \
+    X(FILTERED, 14, "rejected", "reason", "filtered")                                              \
+    X(HEAD_SAMPLING, 15, "rejected", "reason", "head_sampling")
 enum ledger_column {
-#define X(name, state, label, value) LEDGER_##name,
+#define X(name, number, state, label, value) LEDGER_##name,
     LEDGER_COLUMNS(X)
 #undef X
         LEDGER_COLUMN_COUNT
 };
-#define LEDGER_FIRST_REJECTED LEDGER_BAD_TRACE_ID /* all before it are stored */
+#define LEDGER_FIRST_PENDING  LEDGER_PENDING_LOG
+#define LEDGER_LAST_PENDING   LEDGER_PENDING_BACKLOG
+#define LEDGER_FIRST_REJECTED LEDGER_BAD_TRACE_ID
 struct ledger_column_text {
     const char *state, *label, *value;
+    uint32_t number; /* in files; below LEDGER_COLUMN_COUNT */
 };
 extern const struct ledger_column_text ledger_column_texts[LEDGER_COLUMN_COUNT];
 
@@ -54,6 +60,7 @@ struct ledger_row {
 };
 uint64_t ledger_stored(const struct ledger_row *row);
 uint64_t ledger_rejected(const struct ledger_row *row);
+uint64_t ledger_pending(const struct ledger_row *row);
 void ledger_row_add(struct ledger_row *row, const struct ledger_row *other);
 
 struct ledger_tenant {
@@ -107,7 +114,8 @@ void ledger_account_join(struct ledger_account *account, const struct ledger_acc
 void ledger_account_default(struct ledger_account *account, uint64_t unix_ns, uint64_t spans);
 uint64_t ledger_account_spans(const struct ledger_account *account); /* readable ones */
 struct ledger_split {                                                /* of a block's spans */
-    uint64_t span_count, kept, ahead; /* kept: of span_count; ahead: of kept, uploaded before */
+    uint64_t span_count, kept, ahead; /* kept: of span_count; ahead: of kept, sent before */
+    uint64_t ahead_waiting;           /* of ahead: the bucket does not have them yet */
     enum ledger_column column;        /* of those that are kept and not ahead */
 };
 /* Rows, at most LEDGER_HOURS_MAX: what is not kept is sampled_out; shares of hours are in

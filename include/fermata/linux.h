@@ -22,6 +22,7 @@ uint64_t linux_rss_bytes(void);    /* /proc/self/statm */
 uint64_t linux_memory_limit(void); /* cgroup limit or RAM, the smaller */
 uint64_t linux_cpu_ns(void);       /* user + system, this process */
 uint32_t linux_open_files(void);
+unsigned linux_processor_count(void); /* that this process may use; at least 1 */
 bool linux_is_terminal(int fd);
 unsigned linux_terminal_width(int fd); /* 80 if unknown */
 

@@ -141,6 +141,7 @@ struct net_client_options {
     const char *tls_server_name; /* NULL: host */
     const char *interface;       /* NULL or "": any; else only through this one */
     const char *proxy;           /* NULL or "": none; else an HTTP proxy's host:port */
+    const char *proxy_auth_file; /* USER:PASSWORD for it, read at once; NULL or "": none */
     uint64_t connect_timeout_ns;
     uint64_t stall_timeout_ns; /* no byte moved in either direction */
 };

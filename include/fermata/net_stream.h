@@ -34,6 +34,19 @@ FM_MUST int net_stream_tls_new(struct net_stream_tls **ret_tls,
                                const struct net_stream_tls_options *options, struct fm_why *why);
 struct net_stream_tls *net_stream_tls_free(struct net_stream_tls *tls);
 
+/* An HTTP proxy: where it is, and who we are to it. */
+#define NET_PROXY_LINE_MAX        510 /* of USER:PASSWORD */
+#define NET_PROXY_CREDENTIALS_MAX 684 /* in base64, with an end */
+struct net_proxy {
+    struct net_endpoint endpoint;
+    char credentials[NET_PROXY_CREDENTIALS_MAX]; /* base64 of USER:PASSWORD; "": none */
+};
+/* "http://host:port" or "host:port"; without credentials. */
+FM_MUST int net_proxy_set(struct net_proxy *proxy, const char *text, struct fm_why *why);
+/* A file with one line USER:PASSWORD; blocks, on any thread. */
+FM_MUST int net_proxy_load(struct net_proxy *proxy, struct platform *platform, const char *path,
+                           struct fm_why *why);
+
 /* Starts to connect; names are looked up without blocking the loop. */
 FM_MUST int net_stream_open(struct net_stream **ret_stream, struct platform *platform,
                             const struct net_endpoint *endpoint,
@@ -42,6 +55,11 @@ FM_MUST int net_stream_open(struct net_stream **ret_stream, struct platform *pla
 FM_MUST int net_stream_open_tls(struct net_stream **ret_stream, struct platform *platform,
                                 const struct net_endpoint *endpoint, struct net_stream_tls *tls,
                                 const struct net_stream_events *events, void *self);
+/* The same, with or without TLS, through a proxy's CONNECT. */
+FM_MUST int net_stream_open_through(struct net_stream **ret_stream, struct platform *platform,
+                                    const struct net_proxy *proxy,
+                                    const struct net_endpoint *endpoint, struct net_stream_tls *tls,
+                                    const struct net_stream_events *events, void *self);
 /* Sends bytes, which must stay valid until on_written; not before on_open, and not again before
  * on_written.  on_written is never called from within. */
 void net_stream_write(struct net_stream *stream, const struct fm_slice *slices, size_t count);

@@ -45,6 +45,9 @@ size_t pq_postings_memory(const struct pq_postings *postings);
  * known.  Of a failure rows may have been written to. */
 FM_MUST int pq_postings_rows(const struct pq_postings *postings, uint32_t value,
                              uint32_t rows[PQ_POSTINGS_MAX], uint32_t *ret_count);
+/* The first row (of the row group) of the page that holds row, which is one of them. */
+FM_MUST int pq_page_begin(const struct pq_file *file, size_t row_group, size_t leaf, uint64_t row,
+                          uint64_t *ret_first_row, struct fm_why *why);
 /* What a column, or a scratch, has read so far, and what it holds. */
 struct pq_column_use {
     uint64_t read_bytes;

@@ -35,7 +35,7 @@ enum pf_lane {               /* jobs of one lane begin in order; lanes do not wa
                PF_LANE_WORK, /* block building and verification: worker_count threads */
                PF_LANE_DISK, /* one thread: directory bucket, scrubbing, unlinking */
                PF_LANE_DECODE, /* one thread: requests too dear for the loop */
-               PF_LANE_QUERY,  /* worker_count threads: reads for clients */
+               PF_LANE_QUERY,  /* query_count threads: reads for clients */
                PF_LANE_EXPORT, /* one thread: what is sent on to other collectors */
                PF_LANE_IDLE,   /* one thread, lowest priority: merging and checking blocks */
                PF_LANE_COUNT

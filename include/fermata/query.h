@@ -16,8 +16,10 @@ struct query_options {
     uint64_t timeout_ns;   /* waiting included */
     size_t memory_max;     /* of each; times concurrency_max is what all of them take at most */
     uint64_t search_range_max_ns, metrics_range_max_ns;
-    uint32_t series_max;    /* of an answer; 0: unlimited */
-    size_t lists_bytes_max; /* names and values of blocks, kept between questions; 0: none */
+    size_t share_bytes_min;       /* of a block that threads divide; 0: whatever pays */
+    uint32_t series_max;          /* of an answer; 0: unlimited */
+    size_t lists_bytes_max;       /* names and values of blocks, kept between questions; 0: none */
+    size_t columns_bytes_max;     /* decoded columns of blocks, likewise */
     struct bucket_reader *bucket; /* borrowed; its blocks are asked, too; NULL: none */
     bool bucket_only;             /* and the node's own are not */
     uint64_t bucket_bytes_max;    /* fetched for one question; 0: unlimited */

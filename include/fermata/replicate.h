@@ -65,6 +65,7 @@ struct bucket_s3_options {
     const char *control_prefix;      /* beside endpoint.prefix; NULL: there is no control space */
     struct s3_storage storage;       /* of what is put */
     const char *proxy;               /* HTTP; NULL or "": none */
+    const char *proxy_auth_file;     /* USER:PASSWORD for it; NULL or "": none */
     const char *tls_ca_file;
     const char *interface;   /* NULL or "": any */
     uint64_t single_put_max; /* bytes; above: multipart */
@@ -94,6 +95,8 @@ void replicator_on_sealed(void *replicator, struct store_block *block); /* for s
 /* The store gives up a block that is not uploaded (its disk is full): lets go of the reference, at
  * once or when the upload under way ends.  Not called: blocks waiting here keep their files. */
 void replicator_on_dropped(void *replicator, struct store_block *block);
+/* Also of blocks that it does not know (yet). */
+enum ledger_column replicator_lane_of(void *replicator, const struct store_block *block);
 /* Stops within the current step; state stays on disk.  done is called last. */
 void replicator_close(struct replicator *replicator, void (*done)(void *self), void *self);
 /* For simulations: the process died; frees memory, touches neither platform, store nor bucket. */

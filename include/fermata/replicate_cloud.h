@@ -15,6 +15,7 @@ struct bucket_cloud_options {
     const char *token_url; /* of the authority or the metadata server; NULL: the service's own */
     const char *tenant_id, *client_id; /* Azure; NULL: none */
     const char *tls_ca_file;
+    const char *proxy, *proxy_auth_file; /* HTTP, not to metadata servers; NULL or "": none */
     const char *interface;   /* NULL or "": any */
     uint64_t single_put_max; /* bytes; above: in blocks */
     uint64_t block_bytes;

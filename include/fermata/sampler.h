@@ -38,6 +38,7 @@ FM_MUST int sampler_new(struct sampler **ret_sampler, struct platform *platform,
                         struct fm_why *why);
 void sampler_on_sealed(void *sampler, struct store_block *block); /* for store_observer */
 void sampler_on_dropped(void *sampler, struct store_block *block);
+enum ledger_column sampler_lane_of(void *sampler, const struct store_block *block);
 /* Stops within the current step; what was not decided is found again.  Before whom it goes on to
  * and before the store; done is called last. */
 void sampler_close(struct sampler *sampler, void (*done)(void *self), void *self);
@@ -53,6 +54,13 @@ struct sampler_status {
     char problem[256]; /* the last failure while nothing has succeeded since, or "" */
 };
 void sampler_get_status(const struct sampler *sampler, struct sampler_status *ret_status);
+struct sampler_policy { /* since start */
+    const char *name;   /* of a rule, or of what decides beside them: "default", "late", ... */
+    uint64_t kept_spans, dropped_spans;
+};
+/* false: there is none of that index; and without rules none at all. */
+bool sampler_policy_at(const struct sampler *sampler, size_t index,
+                       struct sampler_policy *ret_policy);
 void sampler_put_metrics(const struct sampler *sampler, struct fm_buf *out);
 
 #endif

@@ -30,9 +30,9 @@ struct store_options {
     uint64_t pending_bytes_max; /* appended, not yet durable; above it: FM_EUNAVAILABLE */
     uint64_t head_bytes_max;    /* index of the head */
     struct block_options block;
-    uint64_t block_age_ns;   /* cut when the oldest record is this old */
-    uint64_t block_align_ns; /* cut where wall time, shifted by node, is a multiple; 0: anywhere */
-    uint64_t block_bytes;    /* cut when this much compressed log waits, per tenant */
+    uint64_t block_age_ns;    /* cut when the oldest record is this old */
+    uint64_t block_align_ns;  /* cut where wall time, shifted by node, is a multiple; 0: anywhere */
+    uint64_t block_bytes;     /* cut when this much compressed log waits, per tenant */
     uint64_t quota_bytes;     /* all of data_dir; 0: unlimited */
     unsigned quota_percent;   /* of the file system, but at most quota_bytes; 0: quota_bytes */
     uint64_t free_bytes_min;  /* of the file system */
@@ -40,25 +40,26 @@ struct store_options {
     uint64_t retention_ns;    /* of uploaded blocks */
     uint64_t retention_sampled_out_ns;
     uint64_t retention_unuploaded_ns; /* of what has not left; 0: as long as there is space */
-    uint64_t quarantine_bytes;  /* 0: as long as there is space */
-    uint64_t quarantine_age_ns; /* 0: for ever */
-    uint64_t merge_bytes_max;   /* of a block made of neighbours; 0: none is made */
+    uint64_t quarantine_bytes;        /* 0: as long as there is space */
+    uint64_t quarantine_age_ns;       /* 0: for ever */
+    uint64_t merge_bytes_max;         /* of a block made of neighbours; 0: none is made */
     uint64_t scrub_interval_ns, scrub_bytes_per_s; /* 0: never; 0: as fast as the disk is */
-    uint64_t future_tolerance_ns; /* of span times in a block's range; 0: any */
+    uint64_t future_tolerance_ns;                  /* of span times in a block's range; 0: any */
     enum store_on_full on_full;
 };
 
 enum store_lane { STORE_LANE_NORMAL, STORE_LANE_EXPRESS, STORE_LANE_RECALL, STORE_LANE_COUNT };
 
 struct store;
-struct store_block { /* a sealed block; immutable, counted */
+struct store_block { /* a sealed block; immutable but for is_stale, counted */
     struct block_meta meta;
-    char path[512]; /* directory */
+    char path[512];               /* directory */
     uint64_t first_lsn, last_lsn; /* zeros if it is outgoing */
     uint64_t span_count;
     uint64_t sealed_unix_ns;
     struct ledger_account account; /* when its spans were received; not of outgoing ones */
     bool is_outgoing; /* only made to leave (store_outbox.h): no snapshot and no cursor shows it */
+    bool is_stale;    /* noted by whoever uploads it: it waited while there was trouble */
     enum store_lane lane;
 };
 struct store_observer { /* what others want to know; both on the loop */
@@ -68,6 +69,9 @@ struct store_observer { /* what others want to know; both on the loop */
     /* NULL, or: with on_full = drop_oldest this block, not uploaded, has to go: let go of it, now
      * or as soon as possible.  It goes when nobody holds it any more. */
     void (*on_dropped)(void *self, struct store_block *block);
+    /* NULL (always LEDGER_PENDING_FRESH), or: in which column the ledger has what of this block has
+     * to leave and has not left. */
+    enum ledger_column (*lane_of)(void *self, const struct store_block *block);
 };
 
 /* Opens or creates data_dir, replays the log, lists the blocks; blocks the thread (start-up).

@@ -45,7 +45,7 @@ struct store_place store_cursor_place(const struct store_cursor *cursor, size_t 
 /* From disk, at start; a tenant that has no data is none of the cursor's business. */
 void store_cursor_restore(struct store_cursor *cursor, const char *tenant,
                           const struct store_place *place);
-/* What lies before place was passed on. */
+/* What lies before place was passed on: the end of the tenant's oldest read that was not yet. */
 void store_cursor_advance(struct store_cursor *cursor, size_t tenant,
                           const struct store_place *place);
 /* This place, or a later one, will be found again after a crash. */
@@ -61,13 +61,20 @@ struct store_pending {
 /* Looks no further than until one of the limits is reached. */
 void store_cursor_look(const struct store_cursor *cursor, size_t tenant, uint64_t spans_max,
                        uint64_t bytes_max, struct store_pending *ret_pending);
+/* The same behind what was read. */
+void store_cursor_look_ahead(const struct store_cursor *cursor, size_t tenant, uint64_t spans_max,
+                             uint64_t bytes_max, struct store_pending *ret_pending);
 /* Spans that were deleted before they were passed on, and spans that could not be read. */
 uint64_t store_cursor_expired_spans(const struct store_cursor *cursor);
 uint64_t store_cursor_lost_spans(const struct store_cursor *cursor);
 /* Spans that were passed over because they do not leave. */
 uint64_t store_cursor_sampled_out_spans(const struct store_cursor *cursor);
 
-struct store_cursor_read { /* owned by the caller, in use until done; one at a time per cursor */
+#define STORE_CURSOR_READS_MAX 16 /* read and neither passed on nor given up, of all tenants */
+
+/* Owned by the caller, in use until done; one at a time per cursor.  The next one goes on behind it
+ * without waiting for what was read to be passed on. */
+struct store_cursor_read {
     size_t tenant;
     uint64_t spans_max, bytes_max; /* ends in front of what would exceed them, but takes one */
     struct fm_buf *otlp;           /* canonical OTLP is appended, in a job */
@@ -84,7 +91,7 @@ void store_cursor_read(struct store_cursor *cursor, struct store_cursor_read *re
 /* Nothing will be read for a while: lets go of what reading on would have spared.  Not while a read
  * is under way. */
 void store_cursor_rest(struct store_cursor *cursor);
-/* The batch that was read is given up: nothing is under way any more. */
+/* What was read last of the tenant is given up, and read again. */
 void store_cursor_rewind(struct store_cursor *cursor, size_t tenant);
 
 #endif

@@ -29,10 +29,19 @@ struct store_policy_count { /* why traces were kept or not */
     char name[STORE_POLICY_NAME_MAX + 1];
     uint64_t kept_traces, kept_spans, dropped_traces, dropped_spans;
 };
+#define STORE_POLICY_BEYOND    UINT8_MAX /* one that has no number in a byte */
+#define STORE_AHEAD_GROUPS_MAX 1024u
+struct store_ahead_group { /* of the outbox: what it took ahead of a block */
+    uint8_t name[16];
+    uint64_t spans;
+};
 struct store_decision {
     struct store_decided facts;
     uint64_t row_count, span_count; /* of the block; a row is a trace, as in block_traces.h */
     uint8_t *kept, *ahead;          /* owned; PART: bits of rows, (row_count + 7) / 8 bytes each */
+    uint8_t *policy_of; /* owned, or NULL; by row: which of the policies, as far as it fits */
+    struct store_ahead_group *groups; /* owned; with ahead */
+    uint32_t group_count;
     uint32_t policy_count;
     struct store_policy_count policies[STORE_POLICIES_MAX];
 };
@@ -44,6 +53,9 @@ static inline void store_row_set(uint8_t *bits, uint64_t row)
 {
     bits[row / 8] |= (uint8_t)(1u << row % 8);
 }
+/* Adds to what a group took ahead; groups beyond the limit are left out: counted as uploaded. */
+FM_MUST int store_decision_add_group(struct store_decision *decision, const uint8_t name[16],
+                                     uint64_t spans);
 /* With empty rows and verdict PART.  Free it with store_decision_free(). */
 FM_MUST int store_decision_new(struct store_decision **ret_decision, uint64_t row_count);
 struct store_decision *store_decision_free(struct store_decision *decision);

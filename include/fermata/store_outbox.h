@@ -16,6 +16,25 @@
 
 #define STORE_SOURCES_MAX 64u
 
+/* Which traces a group takes ahead of their blocks: all spans that the log had of them. */
+struct store_ahead_trace {
+    uint64_t key;        /* trace_id_key */
+    uint64_t span_count; /* UINT64_MAX: not known; their blocks send them again */
+};
+struct store_ahead {
+    uint8_t name[16];             /* of the group */
+    uint64_t first_lsn, last_lsn; /* of the log then */
+    struct store_ahead_trace *traces;
+    size_t trace_count;
+};
+/* The file without the name; docs/formats/decision.md.  FM_ECORRUPT, FM_ENOMEM.  traces: to be
+ * freed. */
+void store_ahead_render(const struct store_ahead *ahead, struct fm_buf *buf);
+FM_MUST int store_ahead_parse(struct fm_slice file, struct store_ahead *ret_ahead);
+/* Reads those that still matter, also of groups that have left; for start-up. */
+typedef void store_visit_ahead(void *self, const char *tenant, const struct store_ahead *ahead);
+void store_ahead_each(struct store *store, store_visit_ahead *visit, void *self);
+
 struct store_outgoing {     /* owned by the caller, in use until done */
     struct fm_slice tenant; /* valid until done; one that the store knows */
     enum store_lane lane;
@@ -27,6 +46,7 @@ struct store_outgoing {     /* owned by the caller, in use until done */
      * otlp, which is empty.  FM_OK; FM_END: that was all; failures end the build.  Pieces of a
      * trace follow each other, or the trace may end up in two blocks of the group. */
     int (*next)(void *self, struct fm_buf *otlp, struct fm_why *why);
+    const struct store_ahead *ahead; /* NULL, or to be remembered; filled when next is at its end */
     /* FM_OK: it is on disk for good and was announced, or next had nothing: span_count is 0 and
      * there is no group; the sources are left as they are.  FM_EEXISTS: that group is there
      * already.  Failures: nothing was made, try again later. */

@@ -7,8 +7,9 @@
 
 struct uv_loop_s;
 
-/* Makes the loop and the lanes' threads (worker_count for PF_LANE_WORK). */
-FM_MUST int uv_platform_new(struct platform **ret_platform, unsigned worker_count);
+/* Makes the loop and the lanes' threads: so many for PF_LANE_WORK and PF_LANE_QUERY. */
+FM_MUST int uv_platform_new(struct platform **ret_platform, unsigned worker_count,
+                            unsigned query_count);
 /* Runs until uv_platform_stop was called and nothing is left; jobs in flight are finished. */
 void uv_platform_run(struct platform *platform);
 void uv_platform_stop(struct platform *platform);

@@ -3,6 +3,7 @@
 #include "fermata/linux.h"
 
 #include <malloc.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -27,6 +28,15 @@ void linux_tune_allocator(void)
     (void)mallopt(M_ARENA_MAX, 2);
     (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
     (void)mallopt(M_TRIM_THRESHOLD, 4 << 20);
+}
+
+unsigned linux_processor_count(void)
+{
+    cpu_set_t usable;
+
+    if (sched_getaffinity(0, sizeof usable, &usable)) /* more than a set has room for */
+        return (unsigned)FM_MAX(sysconf(_SC_NPROCESSORS_ONLN), 1);
+    return (unsigned)CPU_COUNT(&usable);
 }
 
 void linux_yield_disk(void)

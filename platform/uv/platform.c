@@ -163,7 +163,17 @@ static void uv_body_job_submit(struct platform *platform, struct pf_job *job)
 
 /* ---- life ---- */
 
-static int uv_body_start_lanes(struct uv_body *body, unsigned worker_count)
+/* Together they weigh what one of niceness 10 does: three steps halve a weight. */
+static int uv_query_niceness(unsigned count)
+{
+    int niceness = 10;
+
+    for (; count > 1 && niceness < LANE_IDLE_NICENESS - 3; count /= 2)
+        niceness += 3;
+    return niceness;
+}
+
+static int uv_body_start_lanes(struct uv_body *body, unsigned worker_count, unsigned query_count)
 {
     const struct {
         const char *name; /* of the threads */
@@ -176,7 +186,8 @@ static int uv_body_start_lanes(struct uv_body *body, unsigned worker_count)
         [PF_LANE_WORK] = {"fermata-work", FM_MAX(worker_count, 1u), 5},
         [PF_LANE_DISK] = {"fermata-disk", 1, 5},
         [PF_LANE_DECODE] = {"fermata-decode", 1, 0},
-        [PF_LANE_QUERY] = {"fermata-query", FM_MAX(worker_count, 1u), 10},
+        [PF_LANE_QUERY] = {"fermata-query", FM_MAX(query_count, 1u),
+                           uv_query_niceness(query_count)},
         [PF_LANE_EXPORT] = {"fermata-export", 1, 5},
         [PF_LANE_IDLE] = {"fermata-idle", 1, LANE_IDLE_NICENESS},
     };
@@ -202,7 +213,7 @@ static int uv_body_open_handles(struct uv_body *body)
     return FM_OK;
 }
 
-int uv_platform_new(struct platform **ret_platform, unsigned worker_count)
+int uv_platform_new(struct platform **ret_platform, unsigned worker_count, unsigned query_count)
 {
     struct uv_body *body = calloc(1, sizeof *body);
 
@@ -225,7 +236,7 @@ int uv_platform_new(struct platform **ret_platform, unsigned worker_count)
     if (rc == FM_OK)
         rc = uv_body_open_handles(body);
     if (rc == FM_OK)
-        rc = uv_body_start_lanes(body, worker_count);
+        rc = uv_body_start_lanes(body, worker_count, query_count);
     if (rc < 0) {
         uv_platform_free(&body->platform);
         return rc;

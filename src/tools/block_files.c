@@ -19,7 +19,7 @@ static int block_files_read_meta(struct block_files *files, const char *folder, 
     fm_buf_init(&json, BLOCK_META_MAX);
     int rc = pf_read_file(linux_platform(), path, &json, why);
     if (rc == FM_OK) {
-        rc = block_meta_parse(fm_buf_slice(&json), &files->meta, why);
+        rc = block_meta_parse_all(fm_buf_slice(&json), &files->meta, files->dedicated, why);
         if (rc < 0)
             rc = fm_wrap(why, rc, "%s", path);
     }

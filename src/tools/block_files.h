@@ -8,6 +8,7 @@
 
 struct block_files {
     struct block_meta meta;
+    struct block_dedicated dedicated[BLOCK_DEDICATED_MAX]; /* meta's */
     struct pf_source file;
     struct fm_source data;
     struct fm_buf bloom_bytes; /* all shards, one after another */

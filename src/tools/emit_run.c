@@ -284,7 +284,7 @@ int emit_run(struct emit_run *run, const struct emit_plan *plan, struct emit_sou
 {
     *run = (struct emit_run){.plan = plan, .source = source, .is_terminal = linux_is_terminal(2)};
     (void)signal(SIGPIPE, SIG_IGN); /* a server that goes away is an answer, not our end */
-    int rc = uv_platform_new(&run->platform, 1);
+    int rc = uv_platform_new(&run->platform, 1, 1);
     if (rc < 0)
         return fm_fail(&run->why, rc, "cannot make a loop");
     rc = emit_ledger_open(&run->ledger, plan, &run->why);

@@ -134,7 +134,7 @@ int http_client_get(const char *url_text, const char *target, const struct http_
     get.call.target = fm_slice_text(url.target);
     fm_buf_init(&get.answer.body, CLIENT_ANSWER_MAX);
     (void)signal(SIGPIPE, SIG_IGN);
-    rc = uv_platform_new(&get.platform, 1);
+    rc = uv_platform_new(&get.platform, 1, 1);
     if (rc < 0)
         return fm_fail(why, rc, "cannot make a loop");
     rc = client_run(&get, &url, why);

@@ -17,6 +17,7 @@ struct query_file { /* a block, or the log */
     bool is_log;
     char path[1100];
     struct block_meta meta;
+    struct block_dedicated *dedicated; /* owned; meta's */
     uint64_t start_ns, end_ns;
     size_t listed; /* of files->list, if it is there */
     bool is_asked;
@@ -115,10 +116,15 @@ static int file_read_meta(struct query_file *file, struct fm_why *why)
     fm_buf_init(&json, FILES_META_MAX);
     int rc = pf_read_file(linux_platform(), path, &json, why);
     if (rc == FM_OK) {
-        rc = block_meta_parse(fm_buf_slice(&json), &file->meta, why);
+        file->dedicated = calloc(BLOCK_DEDICATED_MAX, sizeof *file->dedicated);
+        rc = file->dedicated ? block_meta_parse_all(fm_buf_slice(&json), &file->meta,
+                                                    file->dedicated, why)
+                             : fm_fail(why, FM_ENOMEM, "out of memory");
         if (rc < 0)
-            rc = fm_wrap(why, FM_ECORRUPT, "%s", path);
+            rc = fm_wrap(why, rc == FM_ENOMEM ? rc : FM_ECORRUPT, "%s", path);
     }
+    if (rc < 0)
+        free(fm_take(file->dedicated));
     fm_buf_fini(&json);
     return rc;
 }
@@ -245,6 +251,8 @@ int query_files_open(struct query_files *files, const struct query_request *requ
 
 void query_files_close(struct query_files *files)
 {
+    for (size_t i = 0; i < files->count; i++)
+        free(files->files[i].dedicated);
     free(fm_take(files->files));
     files->list = bucket_list_free(files->list);
     files->count = files->capacity = 0;

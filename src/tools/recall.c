@@ -401,7 +401,7 @@ static int tool_open(struct recall_tool *tool, const struct recall_arguments *ar
     fm_buf_fini(&messages);
     if (rc < 0)
         return EXIT_CONFIGURATION;
-    if (uv_platform_new(&tool->platform, 1) < 0)
+    if (uv_platform_new(&tool->platform, 1, 1) < 0)
         return EXIT_IO;
     int exit = EXIT_DONE;
     if (arguments->status && !recall_id_is_valid(fm_slice_text(arguments->status)))

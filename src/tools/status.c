@@ -358,19 +358,67 @@ static void status_put_ledger(const struct status_fields *fields, const struct t
         out, "  ledger      %" PRIu64 " received = %" PRIu64 " stored + %" PRIu64 " rejected\n",
         status_number(fields, "ledger.received"), status_number(fields, "ledger.stored"),
         status_sum(fields, "ledger.rejected"));
-    fm_buf_printf(out,
-                  "              %" PRIu64 " stored = %" PRIu64 " uploaded + %" PRIu64
-                  " sampled out + %" PRIu64 " expired + %" PRIu64 " pending + %" PRIu64
-                  " dropped\n",
-                  status_number(fields, "ledger.stored"), status_number(fields, "ledger.uploaded"),
-                  status_number(fields, "ledger.sampled_out"),
-                  status_number(fields, "ledger.expired"), status_sum(fields, "ledger.pending"),
-                  status_sum(fields, "ledger.dropped"));
+    fm_buf_printf(
+        out,
+        "              %" PRIu64 " stored = %" PRIu64 " uploaded + %" PRIu64
+        " sampled out + %" PRIu64 " expired + %" PRIu64 " pending + %" PRIu64 " dropped\n",
+        status_number(fields, "ledger.stored"), status_number(fields, "ledger.uploaded"),
+        status_number(fields, "ledger.sampled_out"), status_number(fields, "ledger.expired"),
+        status_sum(fields, "ledger.pending"), status_sum(fields, "ledger.dropped"));
     if (balanced->kind == JSON_TRUE)
         return;
     fm_buf_puts(out, "  ");
     terminal_put(terminal, out, STYLE_RED, "problem");
     fm_buf_puts(out, "    the ledger does not add up\n");
+}
+
+/* Where what is pending waits. */
+static void status_put_pending(const struct status_fields *fields, struct fm_buf *out)
+{
+    static const char *const lanes[] = {"log", "deciding", "express", "fresh", "backlog"};
+    const char *before = "              pending: ";
+    char path[64];
+    for (size_t i = 0; i < FM_COUNT(lanes); i++) {
+        (void)snprintf(path, sizeof path, "ledger.pending.%s", lanes[i]);
+        uint64_t spans = status_number(fields, path);
+        if (!spans)
+            continue;
+        fm_buf_printf(out, "%s%" PRIu64 " %s", before, spans, lanes[i]);
+        before = ", ";
+    }
+    if (before[0] == ',')
+        fm_buf_puts(out, "\n");
+}
+
+static void status_put_sampling(const struct status_fields *fields, const struct terminal *terminal,
+                                struct fm_buf *out)
+{
+    char path[64];
+    if (!status_find(fields, "sampling.kept_spans"))
+        return;
+    fm_buf_printf(out,
+                  "  sampling    %" PRIu64 " spans kept, %" PRIu64 " sampled out, %" PRIu64
+                  " in %" PRIu64 " blocks wait for a decision\n",
+                  status_number(fields, "sampling.kept_spans"),
+                  status_number(fields, "sampling.sampled_out_spans"),
+                  status_number(fields, "sampling.deciding_spans"),
+                  status_number(fields, "sampling.deciding_blocks"));
+    for (unsigned i = 0;; i++) {
+        (void)snprintf(path, sizeof path, "sampling.policies.%u.name", i);
+        struct fm_slice name = status_text(fields, path);
+        if (!name.len)
+            break;
+        (void)snprintf(path, sizeof path, "sampling.policies.%u.kept_spans", i);
+        uint64_t kept = status_number(fields, path);
+        (void)snprintf(path, sizeof path, "sampling.policies.%u.sampled_out_spans", i);
+        uint64_t sampled_out = status_number(fields, path);
+        if (!kept && !sampled_out)
+            continue;
+        fm_buf_puts(out, "              ");
+        terminal_put_text(out, name, 0);
+        fm_buf_printf(out, ": %" PRIu64 " kept, %" PRIu64 " sampled out\n", kept, sampled_out);
+    }
+    status_put_problem(fields, "sampling.problem", terminal, out);
 }
 
 static bool status_is_healthy(const struct status_fields *fields)
@@ -397,6 +445,8 @@ static void status_print(const struct status_fields *fields, struct fm_buf *out)
     fm_buf_printf(out, "  spans       %" PRIu64 " accepted, %" PRIu64 " refused\n",
                   status_number(fields, "spans.accepted"), status_number(fields, "spans.refused"));
     status_put_ledger(fields, &terminal, out);
+    status_put_pending(fields, out);
+    status_put_sampling(fields, &terminal, out);
     status_put_store(fields, &terminal, out);
     status_put_upload(fields, &terminal, out);
     status_put_exporters(fields, &terminal, out);

@@ -42,6 +42,8 @@ static void fuzz_read(struct fm_slice file, enum block_version version)
     struct fm_slice shard = fm_slice(all_ones, sizeof all_ones);
     struct fm_why why = {{0}};
     struct block_census census;
+    static const struct block_dedicated columns[] = {{.name = "a", .scope = 1},
+                                                     {.name = "b", .type = 1}};
     struct block_meta meta = {
         .version = version,
         .end_ns = UINT64_MAX,
@@ -50,7 +52,7 @@ static void fuzz_read(struct fm_slice file, enum block_version version)
         .row_group_count = 1,
         .bloom_shard_count = 1,
         .dedicated_count = 2,
-        .dedicated = {{.name = "a", .scope = 1}, {.name = "b", .type = 1}},
+        .dedicated = columns,
     };
     FM_AUTO(block) block = NULL;
     uint64_t count = 0;

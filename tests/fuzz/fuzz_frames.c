@@ -7,6 +7,7 @@
  *            its leaf, what happens to it, and which one it is */
 #include "fermata/block_frames.h"
 
+#include "../support/keep.h"
 #include "../unit/block/random.h"
 #include "../unit/block/rewrite.h"
 
@@ -142,12 +143,15 @@ static int fuzz_enter(struct frame_gate *gate, struct frame_source *source, stru
     return FM_OK;
 }
 
-static void fuzz_frames(const struct block *block)
+/* keep: NULL, or what was decoded before. */
+static void fuzz_frames(const struct block *block, struct block_keep *keep)
 {
-    struct frame_gate gate = {.enter = fuzz_enter};
+    struct frame_gate gate = {.enter = fuzz_enter, .newest_count = keep ? 1 : 0};
     FM_AUTO(frame_source) source = NULL;
-    const struct frame_request request = {
-        .fields = fuzz_fields, .field_count = fuzz_field_count(), .end_ns = UINT64_MAX};
+    const struct frame_request request = {.fields = fuzz_fields,
+                                          .field_count = fuzz_field_count(),
+                                          .end_ns = UINT64_MAX,
+                                          .keep = keep};
     struct fm_why why = {{0}};
     struct frame frame;
     struct frame_vector vector;
@@ -174,16 +178,32 @@ static void fuzz_frames(const struct block *block)
         rc = frame_values(source, i, fuzz_value, &sum, &why);
 }
 
+/* seed: 0, nothing is kept between reading and reading again. */
+static void fuzz_keeps(const struct block *block, uint64_t seed)
+{
+    struct test_keep keep;
+    if (!seed) {
+        fuzz_frames(block, NULL);
+        return;
+    }
+    test_keep_init(&keep, FM_MIB(1), seed % 3);
+    fuzz_frames(block, &keep.keep);
+    fuzz_frames(block, &keep.keep);
+    test_keep_fini(&keep);
+}
+
 static void fuzz_read(struct fm_slice file, enum block_version version)
 {
     struct fm_why why = {{0}};
     struct fm_buf ids;
+    const struct block_dedicated columns[] = {{.name = "a", .scope = 1},
+                                              {.name = "b", .type = version == BLOCK_V5}};
     struct block_meta meta = {
         .version = version,
         .end_ns = UINT64_MAX,
         .size_bytes = file.len,
         .dedicated_count = 2,
-        .dedicated = {{.name = "a", .scope = 1}, {.name = "b", .type = version == BLOCK_V5}},
+        .dedicated = columns,
     };
     FM_AUTO(block) block = NULL;
     int rc = block_open(&block, fm_source_memory(&file), &meta, &why);
@@ -195,7 +215,7 @@ static void fuzz_read(struct fm_slice file, enum block_version version)
     fuzz_narrows = file.ptr[file.len / 2] >> 2 & 31;
     if (file.ptr[file.len / 2] & 1) /* dictionaries may be shared, too */
         block_prepare(block, FM_MIB(1));
-    fuzz_frames(block);
+    fuzz_keeps(block, file.ptr[file.len / 2] & 2 ? file.len : 0);
     fm_buf_init(&ids, FM_MIB(1));
     (void)!block_trace_ids(block, &ids, &why);
     fm_buf_fini(&ids);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Searches as a whole: limits, windows, order and what is told of each trace, over rows, over a
  * block, and over rows and a block whose parts of traces say which of them to put together. */
+#include "../support/keep.h"
 #include "sides.h"
 
 #include <inttypes.h>
@@ -66,18 +67,43 @@ static int asked_part(struct ask_part *main, const struct ask *ask, const struct
     return rc ? rc : ask_part_merge(main, part);
 }
 
-/* Both halves, the right one as a block if it has spans, then the traces that may match. */
+/* In shares, each of which knows what those before it found. */
+static int asked_shares(struct ask_part *main, const struct ask *ask,
+                        const struct ask_limits *limits, const struct block *block, uint32_t count,
+                        struct fm_why *why)
+{
+    int rc = FM_OK;
+    for (uint32_t i = 0; i < count && rc == FM_OK; i++) {
+        struct ask_limits from = *limits;
+        FM_AUTO(ask_part) part = NULL;
+        from.floor_ns = ask_part_floor_ns(main);
+        rc = ask_part_new(&part, ask, &from, why);
+        if (rc == FM_OK)
+            rc = ask_part_add_share(part, block, i, count, why);
+        if (rc == FM_OK)
+            rc = ask_part_merge(main, part);
+    }
+    return rc;
+}
+
+/* Both halves, the right one as a block in shares if it has spans, then the traces that may match.
+ */
 static int asked_halves(struct ask_part *main, const struct ask *ask, const struct sides *sides,
                         struct fm_why *why)
 {
     struct ask_limits limits = {
-        .memory_max = FM_MIB(64), .partial = sides->shared, .partial_count = sides->shared_count};
+        .memory_max = FM_MIB(64),
+        .partial = sides->shared,
+        .partial_count = sides->shared_count,
+        .keep = &sides->keep->keep,
+    };
     struct trace_id wanted[MODEL_TRACES * 2], left_out[MODEL_TRACES];
     size_t count, wanted_count = 0, out_count = 0;
     int rc = asked_part(main, ask, &limits, sides->left, NULL, why);
     if (rc == FM_OK)
-        rc = asked_part(main, ask, &limits, sides->right_block.block ? NULL : sides->right,
-                        sides->right_block.block, why);
+        rc = sides->right_block.block ? asked_shares(main, ask, &limits, sides->right_block.block,
+                                                     sides->share_count, why)
+                                      : asked_part(main, ask, &limits, sides->right, NULL, why);
     if (rc)
         return rc;
     const struct eval_candidate *candidates = ask_part_candidates(main, &count);
@@ -94,7 +120,7 @@ static int asked_halves(struct ask_part *main, const struct ask *ask, const stru
     return asked_part(main, ask, &limits, sides->joined, NULL, why);
 }
 
-/* where: 0 rows, 1 the block, 2 halves. */
+/* where: 0 rows, 1 the block, 2 halves, 3 shares of the block. */
 static int asked_run(const struct sides *sides, struct fm_slice text,
                      const struct model_question *question, int where, struct fm_buf *out,
                      struct fm_why *why)
@@ -105,7 +131,7 @@ static int asked_run(const struct sides *sides, struct fm_slice text,
                                         .end_ns = question->end_ns,
                                         .limit = question->limit,
                                         .spss = question->spss};
-    const struct ask_limits limits = {.memory_max = FM_MIB(64)};
+    const struct ask_limits limits = {.memory_max = FM_MIB(64), .keep = &sides->keep->keep};
     struct ask_found found = {0};
     FM_AUTO(ask) ask = NULL;
     FM_AUTO(ask_part) main = NULL;
@@ -115,7 +141,9 @@ static int asked_run(const struct sides *sides, struct fm_slice text,
     if (rc == FM_OK)
         rc = where == 0   ? asked_part(main, ask, &limits, sides->whole, NULL, why)
              : where == 1 ? asked_part(main, ask, &limits, NULL, sides->all_block.block, why)
-                          : asked_halves(main, ask, sides, why);
+             : where == 2 ? asked_halves(main, ask, sides, why)
+                          : asked_shares(main, ask, &limits, sides->all_block.block,
+                                         sides->share_count, why);
     if (rc == FM_OK)
         rc = ask_part_found(main, &found, why);
     for (uint32_t i = 0; i < found.count && rc == FM_OK; i++)
@@ -126,7 +154,8 @@ static int asked_run(const struct sides *sides, struct fm_slice text,
 bool sides_found_differ(const struct sides *sides, const struct traceql_query *query,
                         const struct model_question *question, struct fm_buf *report)
 {
-    static const char *const names[] = {"search of rows", "search of block", "search of halves"};
+    static const char *const names[] = {"search of rows", "search of block", "search of halves",
+                                        "search of shares"};
     struct fm_buf text, wanted, said;
     struct fm_why why = {""};
     bool differs = false;
@@ -135,7 +164,7 @@ bool sides_found_differ(const struct sides *sides, const struct traceql_query *q
     fm_buf_init(&said, FM_MIB(1));
     traceql_print(query, &text);
     int wanted_rc = oracle_found(sides->model, query, question, &wanted);
-    for (int where = 0; where < 3 && !differs && wanted_rc == FM_OK; where++) {
+    for (int where = 0; where < 4 && !differs && wanted_rc == FM_OK; where++) {
         fm_buf_reset(&said);
         int rc = asked_run(sides, fm_buf_slice(&text), question, where, &said, &why);
         differs = rc || !fm_slice_equal(fm_buf_slice(&said), fm_buf_slice(&wanted));

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../support/keep.h"
+
 #include "fermata/bytes.h"
 #include "fermata/series.h"
 
@@ -48,6 +50,7 @@ static void sides_block(const struct sides *sides, uint64_t mask, struct side_bl
     options.page_span_target = 8;
     options.row_group_span_max = 24;
     options.codec_level = 1;
+    side->meta.id.bytes[0] = side == &sides->all_block;
     model_put_otlp(sides->model, mask, &otlp);
     FM_ASSERT(block_builder_new(&builder, &options) == FM_OK);
     FM_ASSERT(block_builder_add(builder, fm_buf_slice(&otlp), NULL) == FM_OK);
@@ -73,6 +76,10 @@ struct sides *sides_new(const struct model *model, uint64_t seed)
     uint32_t in_left[MODEL_TRACES] = {0}, in_right[MODEL_TRACES] = {0};
     FM_ASSERT(sides);
     sides->model = model;
+    sides->share_count = 2 + (uint32_t)(seed % 3);
+    sides->keep = malloc(sizeof *sides->keep);
+    FM_ASSERT(sides->keep);
+    test_keep_init(sides->keep, FM_MIB(1), seed % 4);
     for (uint32_t i = 0; i < model->span_count; i++) {
         bool goes_left = model_below(&state, 4) < 1 + model->spans[i].trace % 3;
         left |= (uint64_t)goes_left << i;
@@ -111,6 +118,8 @@ struct sides *sides_free(struct sides *sides)
     frame_rows_free(sides->left);
     frame_rows_free(sides->right);
     frame_rows_free(sides->joined);
+    test_keep_fini(sides->keep);
+    free(sides->keep);
     free(sides);
     return NULL;
 }
@@ -179,8 +188,10 @@ static int sides_source(const struct sides *sides, const struct frame_rows *rows
                         const struct frame_request *request, struct frame_source **ret_source,
                         struct fm_why *why)
 {
+    struct frame_request kept = *request;
+    kept.keep = &sides->keep->keep;
     return rows ? frame_rows_source(rows, request, ret_source)
-                : block_frames_new(sides->all_block.block, request, FM_MIB(64), ret_source, why);
+                : block_frames_new(sides->all_block.block, &kept, FM_MIB(64), ret_source, why);
 }
 
 static int sides_run(struct sides *sides, struct eval_plan *plan, const struct frame_rows *rows,
@@ -226,23 +237,26 @@ static bool sides_compare(const char *name, int rc, struct fm_buf *said, int ora
 
 /* ---- metrics ---- */
 
-struct sides_part {
+struct sides_part { /* rows, or a share of the block */
     const struct sides *sides;
     const struct frame_rows *rows;
+    uint64_t row_from, row_to; /* as in frame_request */
 };
 
 static int sides_open(void *self, const struct frame_request *request,
                       struct frame_source **ret_source, struct fm_why *why)
 {
     const struct sides_part *part = self;
-    return sides_source(part->sides, part->rows, request, ret_source, why);
+    struct frame_request of_share = *request;
+    of_share.row_from = part->row_from;
+    of_share.row_to = part->row_to;
+    return sides_source(part->sides, part->rows, &of_share, ret_source, why);
 }
 
 static int sides_series(struct sides *sides, const struct traceql_query *query,
-                        const struct model_question *question, const struct frame_rows *rows,
+                        const struct model_question *question, struct sides_part *part,
                         bool excludes, struct series **ret_series)
 {
-    struct sides_part part = {sides, rows};
     const struct series_options options = {.start_ns = question->start_ns,
                                            .end_ns = question->end_ns,
                                            .step_ns = question->step_ns,
@@ -260,7 +274,7 @@ static int sides_series(struct sides *sides, const struct traceql_query *query,
     int rc = series_new(&series, query, &limits, &options, &why);
     if (rc == FM_OK) {
         series_window(series, &limits.start_ns, &limits.end_ns);
-        rc = series_add(series, sides_open, &part, &stats, &why);
+        rc = series_add(series, sides_open, part, &stats, &why);
     }
     if (rc == FM_OK)
         *ret_series = fm_take(series);
@@ -342,19 +356,34 @@ static int sides_finish(const struct sides *sides, const struct traceql_query *q
     return rc;
 }
 
-/* where: 0 rows, 1 the block, 2 halves. */
+/* Part number i of the halves, or of the shares; FM_NONE: that share has no rows. */
+static int sides_metrics_part(struct sides *sides, bool is_share, uint32_t i,
+                              struct sides_part *ret_part)
+{
+    struct frame_rows *halves[] = {sides->left, sides->right, sides->joined};
+    *ret_part = (struct sides_part){.sides = sides, .rows = is_share ? NULL : halves[i]};
+    return is_share ? block_share(sides->all_block.block, i, sides->share_count,
+                                  &ret_part->row_from, &ret_part->row_to, NULL)
+                    : FM_OK;
+}
+
+/* where: 0 rows, 1 the block, 2 halves, 3 shares of the block. */
 static int sides_metrics(struct sides *sides, const struct traceql_query *query,
                          const struct model_question *question, int where, struct fm_buf *out)
 {
-    struct frame_rows *parts[] = {sides->left, sides->right, sides->joined};
+    struct sides_part part = {.sides = sides, .rows = where ? NULL : sides->whole};
     FM_AUTO(series) series = NULL;
     if (where < 2) {
-        int rc = sides_series(sides, query, question, where ? NULL : sides->whole, false, &series);
+        int rc = sides_series(sides, query, question, &part, false, &series);
         return rc ? rc : sides_finish(sides, query, series, out);
     }
-    for (size_t i = 0; i < FM_COUNT(parts); i++) {
+    for (uint32_t i = 0; i < (where == 2 ? 3 : sides->share_count); i++) {
         FM_AUTO(series) other = NULL;
-        int rc = sides_series(sides, query, question, parts[i], i < 2, &other);
+        int rc = sides_metrics_part(sides, where == 3, i, &part);
+        if (rc == FM_NONE)
+            continue;
+        if (rc == FM_OK)
+            rc = sides_series(sides, query, question, &part, where == 2 && i < 2, &other);
         if (rc == FM_OK && series)
             rc = series_merge(series, other);
         if (rc)
@@ -369,14 +398,15 @@ static bool sides_metrics_differ(struct sides *sides, const struct traceql_query
                                  const struct model_question *question, uint64_t *survivors,
                                  uint64_t *errors, struct fm_buf *report)
 {
-    static const char *const names[] = {"metrics of rows", "metrics of block", "metrics of halves"};
+    static const char *const names[] = {"metrics of rows", "metrics of block", "metrics of halves",
+                                        "metrics of shares"};
     struct fm_buf wanted, said;
     bool differs = false, compares = query->metrics == TRACEQL_COMPARE;
     fm_buf_init(&wanted, FM_MIB(1));
     fm_buf_init(&said, FM_MIB(1));
     int wanted_rc = compares ? oracle_comparison(sides->model, query, question, &wanted)
                              : oracle_metrics(sides->model, query, question, &wanted);
-    for (int where = 0; where < 3 && !differs && (where < 2 || wanted_rc == FM_OK); where++) {
+    for (int where = 0; where < 4 && !differs && (where < 2 || wanted_rc == FM_OK); where++) {
         fm_buf_reset(&said);
         int rc = sides_metrics(sides, query, question, where, &said);
         differs = sides_compare(names[where], rc, &said, wanted_rc, &wanted, report);

@@ -7,6 +7,7 @@
 
 #include "model.h"
 
+struct test_keep;
 struct side_block {
     struct fm_buf data;
     struct fm_slice bytes; /* data, for the source */
@@ -17,8 +18,10 @@ struct sides {
     const struct model *model;
     struct frame_rows *whole, *left, *right, *joined; /* owned */
     struct side_block all_block, right_block;         /* the latter none if it has no span */
-    struct trace_id shared[MODEL_TRACES];             /* in both halves; sorted */
+    struct test_keep *keep; /* owned; of blocks; what was decoded for earlier queries */
+    struct trace_id shared[MODEL_TRACES]; /* in both halves; sorted */
     uint32_t shared_count;
+    uint32_t share_count; /* of the rows of a block, read one by one */
 };
 /* Borrows model.  seed: how the spans are split. */
 struct sides *sides_new(const struct model *model, uint64_t seed);

@@ -59,13 +59,19 @@ struct request { /* one append under way */
     struct fm_link link;
 };
 
+struct world_exchange { /* a request under way */
+    struct world_upstream *up;
+    struct export_request *request;
+    struct pf_timer timer;
+    bool is_cancelled;
+};
+
 struct world_upstream {
     struct upstream base;
     struct world *world;
     uint8_t exporter;
-    struct export_request *request;
-    struct pf_timer timer;
-    bool is_cancelled;
+    uint32_t request_count;
+    struct world_exchange exchanges[EXPORT_REQUESTS_MAX];
 };
 
 struct world {
@@ -79,11 +85,12 @@ struct world {
     struct span_note spans[SPANS_MAX];
     uint32_t span_count;
     struct fm_link requests;
-    bool is_dead[EXPORTERS]; /* the upstream takes nothing */
+    bool is_dead[EXPORTERS]; /* the upstream takes next to nothing */
     bool is_kind;            /* nothing fails any more */
     bool is_lossy;           /* answers get lost: what arrived may arrive again */
-    bool had_faults, may_split, is_closed;
+    bool had_faults, may_split, may_overtake, is_closed;
     uint64_t arrived, repeated, crashes, blocks;
+    uint32_t most; /* requests at a time */
 };
 
 static const char *const tenant_names[TENANTS] = {"single-tenant", "team-a", "z"};
@@ -177,8 +184,10 @@ static void world_append(struct world *world)
 
 /* ---- upstreams ---- */
 
-static void upstream_take_span(struct world_upstream *up, struct fm_slice span, bool is_acked)
+static void upstream_take_span(const struct world_exchange *exchange, struct fm_slice span,
+                               bool is_acked)
 {
+    const struct world_upstream *up = exchange->up;
     struct world *world = up->world;
     struct pb_field field;
     uint64_t number = UINT64_MAX;
@@ -188,8 +197,9 @@ static void upstream_take_span(struct world_upstream *up, struct fm_slice span, 
     }
     CHECK(number < world->span_count, "a span that nobody sent");
     struct span_note *note = &world->spans[number];
-    CHECK(strcmp(up->request->tenant, tenant_names[note->tenant]) == 0, "span %llu of %s as %s",
-          (unsigned long long)number, tenant_names[note->tenant], up->request->tenant);
+    CHECK(strcmp(exchange->request->tenant, tenant_names[note->tenant]) == 0,
+          "span %llu of %s as %s", (unsigned long long)number, tenant_names[note->tenant],
+          exchange->request->tenant);
     CHECK(!note->at[up->exporter].is_settled, "span %llu again at %u, settled long ago",
           (unsigned long long)number, up->exporter);
     CHECK(!note->at[up->exporter].is_acked || world->crashes || world->had_faults ||
@@ -201,7 +211,7 @@ static void upstream_take_span(struct world_upstream *up, struct fm_slice span, 
     note->at[up->exporter].is_acked |= is_acked;
 }
 
-static void upstream_refuse_span(struct world_upstream *up, struct fm_slice span)
+static void upstream_refuse_span(const struct world_upstream *up, struct fm_slice span)
 {
     struct pb_field field;
     while (pb_next(&span, &field) == FM_OK) {
@@ -210,9 +220,10 @@ static void upstream_refuse_span(struct world_upstream *up, struct fm_slice span
     }
 }
 
-static unsigned upstream_each_span(struct world_upstream *up, bool is_taken, bool is_acked)
+static unsigned upstream_each_span(const struct world_exchange *exchange, bool is_taken,
+                                   bool is_acked)
 {
-    struct fm_slice otlp = up->request->body;
+    struct fm_slice otlp = exchange->request->body;
     struct pb_field resource, scope, span;
     unsigned count = 0;
     while (pb_next(&otlp, &resource) == FM_OK) {
@@ -224,9 +235,9 @@ static unsigned upstream_each_span(struct world_upstream *up, bool is_taken, boo
                     continue;
                 count++;
                 if (is_taken)
-                    upstream_take_span(up, span.bytes, is_acked);
+                    upstream_take_span(exchange, span.bytes, is_acked);
                 else if (is_acked)
-                    upstream_refuse_span(up, span.bytes);
+                    upstream_refuse_span(exchange->up, span.bytes);
             }
         }
     }
@@ -239,7 +250,9 @@ static enum export_outcome upstream_decide(struct world_upstream *up)
     if (world->is_kind)
         return EXPORT_SENT;
     if (world->is_dead[up->exporter])
-        return world_chance(world, 2) ? EXPORT_UNREACHABLE : EXPORT_BUSY;
+        return world_chance(world, 12) == 0 ? EXPORT_SENT
+               : world_chance(world, 2)     ? EXPORT_UNREACHABLE
+                                            : EXPORT_BUSY;
     uint64_t choice = world_chance(world, 40);
     if (choice == 0)
         return EXPORT_REFUSED;
@@ -250,37 +263,50 @@ static enum export_outcome upstream_decide(struct world_upstream *up)
 
 static void upstream_on_timer(struct pf_timer *timer)
 {
-    struct world_upstream *up = FM_CONTAINER(timer, struct world_upstream, timer);
-    struct export_request *request = up->request;
-    request->outcome = up->is_cancelled ? EXPORT_CANCELLED : upstream_decide(up);
-    if (request->outcome == EXPORT_TOO_LARGE && upstream_each_span(up, false, false) <= 1)
+    struct world_exchange *exchange = FM_CONTAINER(timer, struct world_exchange, timer);
+    struct world_upstream *up = exchange->up;
+    struct export_request *request = exchange->request;
+    request->outcome = exchange->is_cancelled ? EXPORT_CANCELLED : upstream_decide(up);
+    if (request->outcome == EXPORT_TOO_LARGE && upstream_each_span(exchange, false, false) <= 1)
         request->outcome = EXPORT_SENT;
     bool is_taken = request->outcome == EXPORT_SENT;
     if (request->outcome == EXPORT_UNREACHABLE && up->world->is_lossy)
         is_taken = world_chance(up->world, 2);
-    (void)upstream_each_span(up, is_taken,
+    (void)upstream_each_span(exchange, is_taken,
                              request->outcome == EXPORT_SENT || request->outcome == EXPORT_REFUSED);
     if (request->outcome == EXPORT_BUSY && world_chance(up->world, 2))
         request->retry_after_ns = FM_NS_PER_S;
-    up->request = NULL;
+    exchange->request = NULL;
+    up->request_count--;
     request->done(request);
 }
 
 static void world_upstream_send(struct upstream *upstream, struct export_request *request)
 {
     struct world_upstream *up = FM_CONTAINER(upstream, struct world_upstream, base);
-    CHECK(!up->request, "two requests at once");
+    uint32_t most = up->world->exporter_options[up->exporter].requests_max, index = 0;
+    CHECK(up->request_count < most, "more than %u requests at once", most);
     CHECK(request->codec == CODEC_NONE && request->body.len, "a request without content");
-    up->request = request;
-    up->is_cancelled = false;
-    pf_timer_start(sim_platform(up->world->sim), &up->timer,
+    while (up->exchanges[index].request)
+        index++;
+    struct world_exchange *exchange = &up->exchanges[index];
+    exchange->up = up;
+    exchange->request = request;
+    exchange->is_cancelled = false;
+    exchange->timer.fire = upstream_on_timer;
+    up->request_count++;
+    up->world->most = FM_MAX(up->world->most, up->request_count);
+    pf_timer_start(sim_platform(up->world->sim), &exchange->timer,
                    world_chance(up->world, 30) * FM_NS_PER_MS);
 }
 
-static void world_upstream_cancel(struct upstream *upstream)
+static void world_upstream_cancel(struct upstream *upstream, struct export_request *request)
 {
     struct world_upstream *up = FM_CONTAINER(upstream, struct world_upstream, base);
-    up->is_cancelled = true;
+    for (size_t i = 0; i < FM_COUNT(up->exchanges); i++) {
+        if (up->exchanges[i].request == request)
+            up->exchanges[i].is_cancelled = true;
+    }
 }
 
 static struct upstream *world_upstream_free(struct upstream *upstream)
@@ -299,7 +325,6 @@ static struct upstream *world_upstream_new(struct world *world, uint8_t exporter
     up->base.ops = &world_upstream_ops;
     up->world = world;
     up->exporter = exporter;
-    up->timer.fire = upstream_on_timer;
     return &up->base;
 }
 
@@ -334,6 +359,7 @@ static void world_set_exporters(struct world *world)
             .protocol = EXPORT_HTTP,
             .codec = CODEC_NONE,
             .balance = world_chance(world, 2) ? EXPORT_FAILOVER : EXPORT_BY_TRACE,
+            .requests_max = 1 + (uint32_t)world_chance(world, 6),
             .batch_spans_max = 1 + world_chance(world, 60),
             .batch_bytes_max = FM_KIB(1) << world_chance(world, 6),
             .batch_timeout_ns = world_chance(world, 500) * FM_NS_PER_MS,
@@ -344,6 +370,8 @@ static void world_set_exporters(struct world *world)
         };
         /* Shares and parts of a batch that failed in between are sent again after a crash. */
         world->may_split |= world->exporter_options[i].balance == EXPORT_BY_TRACE;
+        /* So is a batch that was taken before one that was read before it. */
+        world->may_overtake |= world->exporter_options[i].requests_max > 1;
     }
     world->may_split |= world_chance(world, 2);
     for (uint8_t i = 0; i < EXPORTERS && !world->may_split; i++) { /* records may be joined */
@@ -403,8 +431,12 @@ static void world_on_exports_closed(void *self)
 
 static void world_close(struct world *world)
 {
+    struct exporter_status status;
     uint64_t crashes = world->crashes;
+    bool is_even[EXPORTERS];
     world->is_closed = false;
+    for (uint8_t k = 0; k < EXPORTERS; k++)
+        is_even[k] = exports_status(world->exports, k, &status) && !status.lag_spans;
     exports_close(world->exports, world_on_exports_closed, world);
     for (unsigned i = 0; !world->is_closed && i < 100000 && sim_step(world->sim); i++) {
     }
@@ -413,7 +445,8 @@ static void world_close(struct world *world)
     for (uint32_t i = 0;
          !is_cut && !world->had_faults && !world->may_split && i < world->span_count; i++) {
         for (uint8_t k = 0; k < EXPORTERS; k++)
-            world->spans[i].at[k].is_settled |= world->spans[i].at[k].is_acked;
+            world->spans[i].at[k].is_settled |=
+                world->spans[i].at[k].is_acked && (is_even[k] || !world->may_overtake);
     }
     world_crash(world, !is_cut); /* the process ends: locks, handles */
     world->crashes = crashes + is_cut;
@@ -434,7 +467,7 @@ static void world_faults(struct world *world, bool on)
 /* ---- running ---- */
 
 /* Time passes and nothing fails: places of what was acknowledged before are on disk then.  A batch
- * of which only a part was acknowledged has moved none. */
+ * of which only a part was acknowledged, or that overtook another one, has moved none. */
 static void world_rest(struct world *world)
 {
     struct exporter_status status;
@@ -442,7 +475,8 @@ static void world_rest(struct world *world)
         bool is_even = exports_status(world->exports, k, &status) && !status.lag_spans;
         for (uint32_t i = 0; i < world->span_count; i++)
             world->spans[i].at[k].is_resting =
-                world->spans[i].at[k].is_acked && (is_even || !world->may_split);
+                world->spans[i].at[k].is_acked &&
+                (is_even || !(world->may_split || world->may_overtake));
     }
     sim_run(world->sim, QUIET_NS + world_chance(world, 15) * FM_NS_PER_S);
     for (uint32_t i = 0; !sim_crashed(world->sim) && !world->had_faults && i < world->span_count;
@@ -524,6 +558,7 @@ static void world_verify(struct world *world)
 
 struct totals {
     uint64_t spans, arrived, repeated, blocks, crashes, operations;
+    uint32_t most;
 };
 
 static void run_seed(uint64_t seed, struct totals *totals)
@@ -544,6 +579,7 @@ static void run_seed(uint64_t seed, struct totals *totals)
     totals->arrived += world->arrived;
     totals->repeated += world->repeated;
     totals->blocks += world->blocks;
+    totals->most = FM_MAX(totals->most, world->most);
     totals->crashes += world->crashes;
     totals->operations += sim_operation_count(world->sim);
     sim_free(world->sim);
@@ -565,9 +601,9 @@ int main(int argc, char **argv)
         run_seed(seed, &totals);
     printf(
         "sim_export: all seeds hold: %llu spans, %llu arrivals, %llu of them again, %llu blocks, "
-        "%llu crashes, %llu disk operations\n",
+        "%llu crashes, %llu disk operations, %u requests at a time\n",
         (unsigned long long)totals.spans, (unsigned long long)totals.arrived,
         (unsigned long long)totals.repeated, (unsigned long long)totals.blocks,
-        (unsigned long long)totals.crashes, (unsigned long long)totals.operations);
+        (unsigned long long)totals.crashes, (unsigned long long)totals.operations, totals.most);
     return 0;
 }

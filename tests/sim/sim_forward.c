@@ -8,9 +8,10 @@
  * What must hold:
  *   FWD-1  the account balances after every step and after every start: received = stored +
  *          rejected, stored = uploaded + sampled out + expired + pending + dropped;
- *   FWD-2  the account never says less is stored than clients were told;
+ *   FWD-2  the account never says less is stored than clients were told, nor more than they sent;
  *   FWD-3  in the end, when all faults are over, nothing is pending; as many spans as the account
  *          calls uploaded are on the bucket;
+ *   FWD-5  the lanes of what is pending are those of sampler and replicator, span by span;
  *   FWD-4  without sampling every span that a client was told of is on the bucket and at the
  *          exporter's upstream.
  *
@@ -67,12 +68,18 @@ struct request { /* one append under way: one span */
     struct fm_link link;
 };
 
+#define REQUESTS_MAX 3u /* to the upstream, at a time */
+
+struct world_exchange {
+    struct world *world;
+    struct export_request *request; /* NULL: free */
+    struct pf_timer timer;
+    bool is_cancelled;
+};
 struct world_upstream {
     struct upstream base;
     struct world *world;
-    struct export_request *request;
-    struct pf_timer timer;
-    bool is_cancelled;
+    struct world_exchange exchanges[REQUESTS_MAX];
 };
 
 struct world {
@@ -86,9 +93,9 @@ struct world {
     struct span_note spans[SPANS_MAX];
     uint32_t span_count;
     struct fm_link requests;
-    bool has_sampling, is_kind, is_closed;
+    bool has_sampling, has_express, is_kind, is_closed;
     uint64_t disk_bytes; /* of a disk that may fill up; 0: large */
-    uint64_t crashes, jumps, checks;
+    uint64_t crashes, jumps, checks, express;
 };
 
 static const char *const tenant_names[TENANTS] = {"single-tenant", "team-a"};
@@ -266,33 +273,36 @@ static void world_read_bucket(struct world *world)
 
 static void upstream_on_timer(struct pf_timer *timer)
 {
-    struct world_upstream *up = FM_CONTAINER(timer, struct world_upstream, timer);
-    struct world *world = up->world;
-    struct export_request *request = up->request;
+    struct world_exchange *exchange = FM_CONTAINER(timer, struct world_exchange, timer);
+    struct world *world = exchange->world;
+    struct export_request *request = fm_take(exchange->request);
     uint64_t choice = world_chance(world, 10);
-    request->outcome = up->is_cancelled                ? EXPORT_CANCELLED
+    request->outcome = exchange->is_cancelled          ? EXPORT_CANCELLED
                        : world->is_kind || choice >= 3 ? EXPORT_SENT
                        : choice == 0                   ? EXPORT_BUSY
                                                        : EXPORT_UNREACHABLE;
     /* It may have come although the answer was lost. */
     if (request->outcome == EXPORT_SENT || choice == 1)
         otlp_each_span(world, request->body, span_exported);
-    up->request = NULL;
     request->done(request);
 }
 
 static void world_upstream_send(struct upstream *upstream, struct export_request *request)
 {
     struct world_upstream *up = FM_CONTAINER(upstream, struct world_upstream, base);
-    up->request = request;
-    up->is_cancelled = false;
-    pf_timer_start(sim_platform(up->world->sim), &up->timer,
+    struct world_exchange *exchange = up->exchanges;
+    while (exchange->request)
+        exchange++;
+    *exchange = (struct world_exchange){up->world, request, {.fire = upstream_on_timer}, false};
+    pf_timer_start(sim_platform(up->world->sim), &exchange->timer,
                    world_chance(up->world, 30) * FM_NS_PER_MS);
 }
 
-static void world_upstream_cancel(struct upstream *upstream)
+static void world_upstream_cancel(struct upstream *upstream, struct export_request *request)
 {
-    FM_CONTAINER(upstream, struct world_upstream, base)->is_cancelled = true;
+    struct world_upstream *up = FM_CONTAINER(upstream, struct world_upstream, base);
+    for (size_t i = 0; i < REQUESTS_MAX; i++)
+        up->exchanges[i].is_cancelled |= up->exchanges[i].request == request;
 }
 
 static struct upstream *world_upstream_free(struct upstream *upstream)
@@ -309,11 +319,33 @@ static struct upstream *world_upstream_new(struct world *world)
     CHECK(up, "memory");
     up->base.ops = &ops;
     up->world = world;
-    up->timer.fire = upstream_on_timer;
     return &up->base;
 }
 
 /* ---- the account ---- */
+
+/* FWD-5.  Of a block that is sampled the account waits until all of its group has left. */
+static void world_check_lanes(struct world *world, const struct ledger_row *total)
+{
+    struct sampler_status sampler;
+    struct replicator_status replicator;
+    sampler_get_status(world->sampler, &sampler);
+    replicator_get_status(world->replicator, &replicator);
+    uint64_t known = total->spans[LEDGER_PENDING_FRESH] + total->spans[LEDGER_PENDING_BACKLOG];
+    uint64_t queued = replicator.lanes[UPLOAD_FRESH].spans + replicator.lanes[UPLOAD_BACKLOG].spans;
+    CHECK(total->spans[LEDGER_PENDING_DECIDING] == sampler.undecided_spans,
+          "%llu spans wait for a decision, %llu of them in the account",
+          (unsigned long long)sampler.undecided_spans,
+          (unsigned long long)total->spans[LEDGER_PENDING_DECIDING]);
+    CHECK(world->has_sampling ? queued <= known : queued == known,
+          "%llu spans wait for the bucket, %llu of them in the account", (unsigned long long)queued,
+          (unsigned long long)known);
+    CHECK(total->spans[LEDGER_PENDING_EXPRESS] <= replicator.lanes[UPLOAD_EXPRESS].spans,
+          "%llu spans wait in the express lane, %llu of them in the account",
+          (unsigned long long)replicator.lanes[UPLOAD_EXPRESS].spans,
+          (unsigned long long)total->spans[LEDGER_PENDING_EXPRESS]);
+    world->express += total->spans[LEDGER_PENDING_EXPRESS] != 0;
+}
 
 /* FWD-1, FWD-2. */
 static void world_check_account(struct world *world)
@@ -330,6 +362,9 @@ static void world_check_account(struct world *world)
     ledger_fini(&ledger);
     for (uint32_t i = 0; i < world->span_count; i++)
         told += world->spans[i].is_told;
+    world_check_lanes(world, &total);
+    CHECK(ledger_stored(&total) <= world->span_count, "%llu stored of %u that were sent",
+          (unsigned long long)ledger_stored(&total), world->span_count);
     CHECK(ledger_stored(&total) >= told, "%llu stored, clients were told of %llu",
           (unsigned long long)ledger_stored(&total), (unsigned long long)told);
     world->checks++;
@@ -354,6 +389,7 @@ static void world_open_exports(struct world *world)
         .name = "out",
         .protocol = EXPORT_HTTP,
         .codec = CODEC_NONE,
+        .requests_max = REQUESTS_MAX,
         .batch_spans_max = 50,
         .batch_bytes_max = FM_MIB(1),
         .batch_timeout_ns = 100 * FM_NS_PER_MS,
@@ -389,12 +425,16 @@ static bool world_open(struct world *world)
                              sim_bucket_attach(world->bucket, platform), &replicator));
     sampler.next = (struct store_observer){.on_sealed = replicator_on_sealed,
                                            .on_dropped = replicator_on_dropped,
+                                           .lane_of = replicator_lane_of,
                                            .self = world->replicator};
     sampler.rules = world->has_sampling ? world_rules() : NULL;
+    sampler.urgent_rules = world->has_express ? world_rules() : NULL;
     CHECK(sampler_new(&world->sampler, platform, world->store, &sampler, &why) == FM_OK, "%s",
           why.text);
-    const struct store_observer observer = {
-        .on_sealed = sampler_on_sealed, .on_dropped = sampler_on_dropped, .self = world->sampler};
+    const struct store_observer observer = {.on_sealed = sampler_on_sealed,
+                                            .on_dropped = sampler_on_dropped,
+                                            .lane_of = sampler_lane_of,
+                                            .self = world->sampler};
     store_set_observer(world->store, &observer);
     world_open_exports(world);
     return true;
@@ -561,8 +601,7 @@ static uint64_t world_pending(const struct world *world)
     ledger_total(&ledger, &total);
     ledger_fini(&ledger);
     CHECK(exports_status(world->exports, 0, &exporter), "no exporter");
-    return total.spans[LEDGER_PENDING_LOG] + total.spans[LEDGER_PENDING_NORMAL] +
-           exporter.lag_spans;
+    return ledger_pending(&total) + exporter.lag_spans;
 }
 
 static void world_drain(struct world *world)
@@ -619,7 +658,7 @@ static void world_finish(struct world *world)
 }
 
 struct totals {
-    uint64_t spans, uploaded, checks, crashes, jumps, requests, operations;
+    uint64_t spans, uploaded, checks, express, crashes, jumps, requests, operations;
 };
 
 static struct world *world_new(uint64_t seed)
@@ -655,6 +694,7 @@ static void world_free(struct world *world, struct totals *totals)
     for (uint32_t i = 0; i < world->span_count; i++)
         totals->uploaded += world->spans[i].is_uploaded;
     totals->checks += world->checks;
+    totals->express += world->express;
     totals->crashes += world->crashes;
     totals->jumps += world->jumps;
     totals->requests += sim_bucket_requests(world->bucket);
@@ -668,6 +708,7 @@ static void run_seed(uint64_t seed, struct totals *totals)
 {
     struct world *world = world_new(seed);
     world->has_sampling = world_chance(world, 2);
+    world->has_express = world->has_sampling && world_chance(world, 2);
     world->disk_bytes = world_chance(world, 4) ? 0 : FM_KIB(300 + world_chance(world, 700));
     if (world_chance(world, 2))
         world->options.merge_bytes_max = FM_KIB(256);
@@ -782,11 +823,13 @@ int main(int argc, char **argv)
         run_seed(seed, &totals);
     late_data_proof(&late);
     printf("sim_forward: all seeds hold: %llu spans, %llu on the bucket, %llu times the account "
-           "balanced, %llu crashes, %llu jumps of the clock, %llu requests, %llu disk operations; "
+           "balanced, %llu of them with something in the express lane, %llu crashes, %llu jumps of "
+           "the clock, %llu requests, %llu disk operations; "
            "three days offline: %llu spans, all found in their own time\n",
            (unsigned long long)totals.spans, (unsigned long long)totals.uploaded,
-           (unsigned long long)totals.checks, (unsigned long long)totals.crashes,
-           (unsigned long long)totals.jumps, (unsigned long long)totals.requests,
-           (unsigned long long)totals.operations, (unsigned long long)late.spans);
+           (unsigned long long)totals.checks, (unsigned long long)totals.express,
+           (unsigned long long)totals.crashes, (unsigned long long)totals.jumps,
+           (unsigned long long)totals.requests, (unsigned long long)totals.operations,
+           (unsigned long long)late.spans);
     return 0;
 }

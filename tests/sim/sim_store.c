@@ -93,7 +93,7 @@ struct world {
     bool is_watched; /* somebody uploads */
     bool is_opening;
     uint64_t suspended_ns; /* at the last time; monotonic */
-    uint64_t merged, rotten;
+    uint64_t merged, rotten, mended;
     int flush_rc;
     struct store_block *uploading;
     bool upload_runs;
@@ -204,7 +204,9 @@ static void world_on_sealed(void *self, struct store_block *block)
         if (strcmp(note->path, block->path) == 0) {
             CHECK(note->first_lsn == block->first_lsn && note->last_lsn == block->last_lsn,
                   "%s covers another range now", block->path);
-            CHECK(!note->seen, "%s was announced twice", block->path);
+            CHECK(!note->seen || note->is_rotten, "%s was announced twice", block->path);
+            world->mended += note->seen; /* the same block again, from the log */
+            note->is_rotten &= !note->seen;
             CHECK(!note->uploaded || store_block_is_uploaded(world->store, block),
                   "%s: its upload is forgotten", block->path);
             note->seen = true;
@@ -819,7 +821,7 @@ static void world_free(struct world *world)
 }
 
 struct totals {
-    uint64_t merged, rotten;
+    uint64_t merged, rotten, mended;
     uint64_t acked, refused, blocks, crashes, opened, flushes, operations;
 };
 
@@ -827,6 +829,7 @@ static void totals_add(struct totals *totals, const struct world *world)
 {
     totals->merged += world->merged;
     totals->rotten += world->rotten;
+    totals->mended += world->mended;
     totals->acked += world->acked;
     totals->refused += world->refused;
     totals->blocks += world->block_count;
@@ -971,11 +974,12 @@ int main(int argc, char **argv)
         run_seed(seed, &totals);
     printf("sim_store: %s: %llu appends stored, %llu refused, %llu blocks, %llu flushes, "
            "%llu starts, %llu crashes, %llu disk operations, merged blocks seen %llu times, "
-           "%llu rotten\n",
+           "%llu rotten, %llu of them made again\n",
            sweep ? "sweep done" : "all seeds hold", (unsigned long long)totals.acked,
            (unsigned long long)totals.refused, (unsigned long long)totals.blocks,
            (unsigned long long)totals.flushes, (unsigned long long)totals.opened,
            (unsigned long long)totals.crashes, (unsigned long long)totals.operations,
-           (unsigned long long)totals.merged, (unsigned long long)totals.rotten);
+           (unsigned long long)totals.merged, (unsigned long long)totals.rotten,
+           (unsigned long long)totals.mended);
     return 0;
 }

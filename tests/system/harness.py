@@ -177,6 +177,19 @@ class Daemon:
             self.wait_ready()
         return self
 
+    def reload(self, settings):
+        """Other settings, and SIGHUP; returns what it logged about them."""
+        self.settings.update(settings)
+        self.settings = {key: value for key, value in self.settings.items() if value is not None}
+        self.write_config()
+        begin = self.log.stat().st_size
+        self.process.send_signal(signal.SIGHUP)
+
+        def said():
+            return self.log.read_text(errors="replace")[begin:]
+        wait_for(lambda: re.search(r"event=serve\.reload result=(done|refused)", said()), 20, "the reload")
+        return said()
+
     def wait_ready(self, seconds=20):
         def ready():
             if self.process.poll() is not None:

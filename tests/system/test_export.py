@@ -5,6 +5,7 @@ import gzip
 import http.server
 import json
 import pathlib
+import re
 import socketserver
 import threading
 import time
@@ -23,6 +24,8 @@ class Scripted:
 
     def __init__(self, script=(), port=0):
         self.script, self.requests, self.hangs_up = list(script), [], False
+        self.delay, self.hold, self.now, self.most, self.lock = 0, None, 0, 0, threading.Lock()
+        self.beside = []  # how many requests there were when one came whose answer was scripted
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -32,6 +35,16 @@ class Scripted:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
+                with outer.lock:
+                    outer.now += 1
+                    outer.most = max(outer.most, outer.now)
+                    if outer.script:
+                        outer.beside.append(outer.now)
+                time.sleep(outer.delay)
+                while outer.hold and bytes.fromhex(outer.hold.decode()) in body:
+                    time.sleep(0.02)
+                with outer.lock:
+                    outer.now -= 1
                 outer.requests.append((time.monotonic(), self.path, dict(self.headers), body))
                 status, headers, answer = outer.script.pop(0) if outer.script else (200, {}, b"")
                 self.send_response(status)
@@ -47,6 +60,9 @@ class Scripted:
 
         class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
             daemon_threads = True
+
+            def handle_error(self, *_):
+                pass  # the daemon was killed meanwhile
 
         self.server = Server(("127.0.0.1", port), Handler)
         self.port = self.server.server_address[1]
@@ -258,6 +274,10 @@ class ConnectionTest(ExportTest):
                 ({"endpoint": "https://x:4317 http://localhost:PORT/v1/traces"}, "own receiver"),
                 ({"endpoint": "127.0.0.1:PORT"}, "own receiver"),
                 ({"endpoint": "x", "tls_cert_file": "/x"}, "only one of"),
+                ({"endpoint": "x", "max_in_flight": 0}, "out of its range"),
+                ({"endpoint": "x", "max_in_flight": 9}, "out of its range"),
+                ({"endpoint": "x", "proxy": "unix:/x"}, "is not host:port"),
+                ({"endpoint": "x", "proxy": "http://x"}, "is not host:port"),
                 ({"endpoint": "https://x", "tls_ca_file": "/nonexistent"}, "nonexistent")):
             with self.subTest(settings=settings):
                 node = self.node({"a": settings})
@@ -268,6 +288,123 @@ class ConnectionTest(ExportTest):
                 self.assertIn(words, node.log_text())
                 node.process = None
                 node.log.unlink()
+
+
+class ReloadTest(ExportTest):
+    def test_other_settings_without_a_restart(self):
+        """A client certificate, headers, a place, a compression: from the next request on."""
+        settings = {f"receiver.otlp_grpc.{key}": str(KEYS / file) for key, file in (
+            ("tls_cert_file", "server.pem"), ("tls_key_file", "server.key"), ("tls_client_ca_file", "ca.pem"))}
+        strict, plain = self.upstream(settings=settings).start(), self.scripted()
+        node = self.node({
+            "a": {"endpoint": f"https://localhost:{strict.ports['grpc']}", "tls_ca_file": KEYS / "ca.pem"},
+            "b": {"endpoint": f"127.0.0.1:{free_port()}", "protocol": "http"},
+        }).start()
+        self.send(node, 0, 3)
+        wait_for(lambda: all(node.metric("fermata_exporter_failures_total", f'"{name}"') for name in "ab"),
+                 what="both to fail")
+        headers = self.directory / "headers"
+        headers.write_text("X-Site: plant-7\n")
+        said = node.reload({
+            "exporter.otlp.a.tls_cert_file": KEYS / "client.pem", "exporter.otlp.a.tls_key_file": KEYS / "client.key",
+            "exporter.otlp.b.endpoint": f"127.0.0.1:{plain.port}", "exporter.otlp.b.headers_file": headers,
+            "exporter.otlp.b.compression": "gzip"})
+        self.assertNotIn("result=restart", said)
+        for name in "ab":
+            self.wait_sent(node, 6, name)
+        self.assert_has(strict, 0, 3)
+        self.assertEqual({head["x-site"] for _, _, head, _ in plain.requests}, {"plant-7"})
+        self.assertEqual({head["content-encoding"] for _, _, head, _ in plain.requests}, {"gzip"})
+        headers.write_text("X-Site: plant-8\n")
+        node.reload({"exporter.otlp.b.headers_file": headers})
+        self.send(node, 3, 1)
+        self.wait_sent(node, 8, "b")
+        self.assertEqual(plain.requests[-1][2]["x-site"], "plant-8")
+
+    def test_what_needs_a_restart_is_said(self):
+        server = self.scripted()
+        node = self.node({"a": {"endpoint": f"127.0.0.1:{server.port}", "protocol": "http"}}).start()
+        said = node.reload({
+            "exporter.otlp.a.protocol": "grpc", "exporter.otlp.a.max_in_flight": 4, "exporter.otlp.a.timeout": "5s",
+            "exporter.otlp.a.endpoint": f"127.0.0.1:{server.port} 127.0.0.1:1",
+            "exporter.otlp.new.endpoint": "127.0.0.1:1", "wal.segment_size": "1MiB", "fermata.log_level": "debug"})
+        keys = re.findall(r'result=restart count=5 keys="([^"]*)"', said)
+        self.assertEqual(set(keys[0].split()), {
+            "exporter.otlp.a.protocol", "exporter.otlp.a.max_in_flight", "exporter.otlp.a.endpoint",
+            "exporter.otlp.new", "wal.segment_size"})
+        self.send(node, 0, 1)
+        self.wait_sent(node, 2)  # goes on as it was
+
+    def test_a_certificate_that_cannot_be_read_changes_nothing(self):
+        upstream = self.upstream(settings={
+            "receiver.otlp_http.tls_cert_file": KEYS / "server.pem", "receiver.otlp_http.tls_key_file": KEYS / "server.key"}).start()
+        node = self.node({"a": {"endpoint": f"https://localhost:{upstream.ports['http']}", "protocol": "http",
+                                "tls_ca_file": KEYS / "ca.pem"}}).start()
+        self.assertIn("event=export.reload result=refused exporter=a",
+                      node.reload({"exporter.otlp.a.tls_ca_file": "/nonexistent"}))
+        self.send(node, 0, 1)
+        self.wait_sent(node, 2)
+
+
+class InFlightTest(ExportTest):
+    """Several requests at a time."""
+
+    def slow(self, seconds):
+        server = self.scripted()
+        server.delay = seconds
+        return server
+
+    def test_at_a_time(self):
+        """As many as are allowed, and what comes of each is its own."""
+        for most in (1, 3):
+            with self.subTest(most=most):
+                server = self.slow(0.3)
+                node = self.daemon({f"exporter.otlp.a.{key}": value for key, value in {
+                    **FAST, "endpoint": f"127.0.0.1:{server.port}", "protocol": "http", "max_in_flight": most,
+                    "batch_max_spans": 2, "start": "oldest"}.items()}, f"node-{most}").start()
+                self.send(node, 0, 12)
+                self.wait_sent(node, 24)
+                self.assertEqual(server.most, most)
+                self.assertEqual(len(server.requests), 12)
+                self.assertEqual(node.metric("fermata_exporter_lag_spans"), 0)
+                node.kill()
+
+    def test_the_place_waits_for_the_oldest(self):
+        """Killed while the first of three is not answered: it is sent again, and so are those behind it."""
+        server = self.slow(0)
+        node = self.node({"a": {"endpoint": f"127.0.0.1:{server.port}", "protocol": "http", "max_in_flight": 3,
+                                "batch_max_spans": 2, "compression": "none"}}).start()
+        self.send(node, 0, 1)
+        self.wait_sent(node, 2)  # it flows
+        server.hold = trace_id(1).encode()
+        self.send(node, 1, 6)
+        self.wait_sent(node, 6)  # two overtake the one that is held
+        self.assertGreaterEqual(node.metric("fermata_exporter_lag_spans"), 10)
+        time.sleep(1.3)  # a place that moved would be on disk
+        node.kill()
+        server.hold = None
+        before = len(server.requests)
+        node.start()
+        self.wait_sent(node, 12)
+        bodies = b"".join(body for _, _, _, body in server.requests[before:])
+        for number in range(1, 7):
+            self.assertIn(bytes.fromhex(trace_id(number)), bodies)
+        self.assertNotIn(bytes.fromhex(trace_id(0)), bodies)
+
+    def test_an_outage_is_asked_about_once_at_a_time(self):
+        server = self.slow(0)
+        node = self.node({"a": {"endpoint": f"127.0.0.1:{server.port}", "protocol": "http", "max_in_flight": 4,
+                                "batch_max_spans": 2}}).start()
+        self.send(node, 0, 1)
+        self.wait_sent(node, 2)
+        server.delay = 0.2
+        server.script = [(503, {}, b"")] * 12
+        self.send(node, 1, 20)
+        self.wait_sent(node, 42)
+        self.assertEqual(len(server.beside), 12)
+        self.assertEqual(server.beside[4:], [1] * 8)
+        self.assertEqual(node.metric(DROPPED), 0)
+        self.assertEqual(node.metric("fermata_exporter_failures_total", "busy"), 12)
 
 
 class OutageTest(ExportTest):

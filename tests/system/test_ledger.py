@@ -94,7 +94,8 @@ class BalanceTest(LedgerTest):
         self.assertEqual(tenants["team-b"]["pending"]["log"], 30)
         daemon.flush()
         tenants = self.check_ledger(ledger_of(daemon))
-        self.assertEqual(tenants["team-b"]["pending"], {"log": 0, "normal": 30})
+        self.assertEqual(tenants["team-b"]["pending"], {"log": 0, "deciding": 0, "express": 0, "fresh": 30,
+                                                         "backlog": 0})
         self.assertEqual(daemon.metric("fermata_ledger_spans", 'state="stored"'), 62)
         self.assertEqual(daemon.metric("fermata_ledger_spans", 'state="received"'), 63)
         self.assertEqual(daemon.metric("fermata_ledger_balanced"), 1)
@@ -115,7 +116,7 @@ class BalanceTest(LedgerTest):
         daemon.flush()
         ledger = ledger_of(daemon)
         self.check_ledger(ledger)
-        self.assertEqual((ledger["stored"], ledger["pending"]["normal"],
+        self.assertEqual((ledger["stored"], ledger["pending"]["fresh"],
                           ledger["dropped"]["duplicate"]), (15, 5, 10))
         daemon.stop()
 

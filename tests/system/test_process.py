@@ -40,6 +40,60 @@ class ProcessTest(DaemonTest):
         self.assertEqual(len(found), 1, found)
         return found[0]
 
+    def test_other_processors_without_a_restart(self):
+        daemon = self.node({"resource.attributes": "site=north",
+                            "processor.filter.health.action": "drop",
+                            "processor.filter.health.match_name": "healthz",
+                            "processor.attributes.team.key": "team", "processor.attributes.team.value": "red"})
+
+        def send(number, name="op", service="shop"):
+            item = span(f"{number:032x}", f"{number:016x}", name)
+            self.assertEqual(daemon.send(request([item], service))[0], 200)
+        send(1)
+        send(2, "healthz")
+        said = daemon.reload({
+            "resource.attributes": "site=south", "processor.filter.health.match_name": None,
+            "processor.filter.health.match_service": "probe", "processor.attributes.team.value": "blue",
+            "processor.attributes.more.key": "more", "processor.attributes.more.value": "1"})
+        self.assertNotIn("result=restart", said)
+        send(3)
+        send(4, "healthz")
+        send(5, service="probe")
+        for number, site, team, more in ((1, "north", "red", None), (3, "south", "blue", "1"),
+                                         (4, "south", "blue", "1")):
+            resource, item = self.one(daemon, f"{number:032x}")
+            self.assertEqual((resource["site"], attributes(item)["team"], attributes(item).get("more")),
+                             (site, team, more))
+        self.assertEqual(daemon.metric("fermata_spans_dropped_total", 'reason="filter.health"'), 2)
+        self.assertEqual(daemon.metric("fermata_processor_changed_total", '"attributes.team"'), 3)
+        self.assertIn("result=refused", daemon.reload({"processor.filter.health.match_service": "=~ ("}))
+        send(6, service="probe")
+        self.assertEqual(daemon.metric("fermata_spans_dropped_total", 'reason="filter.health"'), 3)
+        daemon.reload({key: None for key in daemon.settings if key.startswith(("processor.", "resource."))})
+        send(7, service="probe")
+        resource, item = self.one(daemon, f"{7:032x}")
+        self.assertNotIn("team", attributes(item))
+        self.assertNotIn("site", resource)
+
+    def test_reloads_under_load(self):
+        """Requests under way end with the processors they began with; nothing is lost or miscounted."""
+        daemon = self.node({"processor.attributes.team.key": "team", "processor.attributes.team.value": "0"})
+        sender = subprocess.Popen([str(FERMATA), "emit", "--endpoint", f"127.0.0.1:{daemon.ports['http']}",
+                                   "--connections", "4", "--total", "60000", "--seed", "5"],
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        number = 0
+        while sender.poll() is None or number < 20:
+            number += 1
+            more = {f"processor.attributes.n{i}.{key}": (text if i < number % 5 else None)
+                    for i in range(5) for key, text in (("key", f"n{i}"), ("value", "x"))}
+            daemon.reload({"processor.attributes.team.value": number, **more})
+            time.sleep(0.15)  # the log has room for ten lines of a kind a second
+        self.assertEqual(sender.returncode, 0)
+        accepted = daemon.metric("fermata_receiver_accepted_spans_total")
+        self.assertGreaterEqual(accepted, 60000)
+        self.assertEqual(daemon.metric("fermata_processor_spans_total", '"attributes.team"'), accepted)
+        daemon.stop()
+
     def test_attributes_redaction_rename(self):
         daemon = self.node({
             "resource.attributes": "site=north\n deployment.environment.name=prod",

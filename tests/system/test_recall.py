@@ -57,6 +57,12 @@ class RecallTest(DaemonTest):
         self.assertFalse(self.bucket_has(2))
         self.assertEqual(list((node.data / "outbox").glob("*/*")), [])  # it has left
         self.assertEqual(node.metric("fermata_recall_spans_total"), 2)
+        found = json.loads(run_tool("why", trace_id(1), "--data-dir", node.data, "--json", check=0).stdout)
+        places = {place["place"]: place for place in found["places"]}
+        self.assertEqual(places["log"]["state"], "pending")
+        self.assertEqual((places["copy"]["lane"], places["copy"]["state"], places["copy"]["certain"]),
+                         ("recall", "uploaded", False))
+        self.assertIn("a recalled copy", run_tool("why", trace_id(1), "--data-dir", node.data).stdout)
         node.stop()
 
     def test_a_query_reaches_every_node(self):

@@ -4,7 +4,7 @@ of it stays on the node and answers questions, before and after restarts."""
 import json
 import unittest
 
-from harness import DaemonTest, http_request, request, span, wait_for
+from harness import DaemonTest, http_request, request, run_tool, span, wait_for
 
 POLICIES = {
     "sampling.tail.enabled": "true",
@@ -151,6 +151,104 @@ class ExpressTest(TailTest):
         for number, kind in sent.items():
             self.assertEqual(self.ids(reader, number), 3 if kind == "error" else 0, (number, kind))
             self.assertEqual(self.ids(node, number), 3)
+        node.stop()
+
+    def copies(self, number):
+        """In how many blocks of the bucket the trace is."""
+        count = 0
+        for meta in self.bucket.glob("single-tenant/*/meta.json"):
+            found = run_tool("block", "dump", meta.parent)
+            count += trace_id(number) in found.stdout
+        return count
+
+    def pending(self, node):
+        return json.loads(http_request(node.ports["query"], "GET", "/status?format=json")[2])["ledger"]["pending"]
+
+    def test_killed_after_it_was_sent_and_not_sent_again(self):
+        node = self.node({"sampling.tail.decision_wait": "8s", "sampling.tail.express_interval": "1s",
+                          "sampling.policy.errors.priority": "express"}).start()
+        sent = self.put_all(node)
+        wait_for(lambda: node.metric("fermata_sample_express_spans_total") == 6 and
+                 node.metric("fermata_upload_pending_blocks") == 0, 20, "the errors to leave")
+        wait_for(lambda: list(node.data.glob("ahead/*/*")), 20, "what left to be remembered")
+        node.kill()
+        node.start()
+        wait_for(lambda: node.metric("fermata_sample_verdicts") >= 2, 20, "what left to be known")
+        node.flush()
+        self.assertEqual(self.pending(node)["deciding"], 24)
+        node.kill()
+        node.start()
+        self.wait_decided(node, 1)
+        self.assertEqual(node.metric("fermata_sample_express_spans_total"), 0)
+        self.assertEqual(node.metric("fermata_sample_ahead_spans_total"), 6)
+        self.assertEqual(node.metric("fermata_ledger_balanced"), 1)
+        for number, kind in sent.items():
+            self.assertEqual(self.copies(number), 1 if kind in KEPT else 0, (number, kind))
+        self.check(node, self.reader(), sent)
+        error = next(number for number, kind in sent.items() if kind == "error")
+        found = json.loads(run_tool("why", trace_id(error), "--data-dir", node.data, "--json", check=0).stdout)
+        places = {place["place"]: place for place in found["places"]}
+        self.assertEqual((places["block"]["policy"], places["block"]["went_ahead"], places["block"]["state"]),
+                         ("express", True, "uploaded"))
+        self.assertEqual((places["copy"]["lane"], places["copy"]["state"]), ("express", "uploaded"))
+        text = run_tool("why", trace_id(error), "--data-dir", node.data, check=0).stdout
+        self.assertIn("an express copy, ahead of its block", text)
+        self.assertIn("left ahead, in an express block", text)
+        wait_for(lambda: not list(node.data.glob("ahead/*/*")), 30, "the list to go")
+        node.stop()
+
+    def test_told_and_counted(self):
+        """Who decided, late spans, and the row of the status."""
+        node = self.node({"sampling.tail.decision_wait": "2s"}).start()
+        sent = self.put_all(node)
+        node.flush()
+        self.wait_decided(node, 1)
+        for number, policy in ((1, "errors"), (3, "slow"), (0, "default")):
+            found = json.loads(run_tool("why", trace_id(number), "--data-dir", node.data, "--json", check=0).stdout)
+            self.assertEqual([place["policy"] for place in found["places"] if place["place"] == "block"],
+                             [policy], number)
+        self.assertIn("by policy errors", run_tool("why", trace_id(1), "--data-dir", node.data).stdout)
+        self.put(node, 1, "other", first=3, spans=2)
+        node.flush()
+        self.wait_decided(node, 2)
+        text = run_tool("why", trace_id(1), "--data-dir", node.data).stdout
+        self.assertIn("spans that came late follow the trace", text)
+        url = f"http://127.0.0.1:{node.ports['query']}"
+        row = json.loads(run_tool("status", "--url", url, "--json", check=0).stdout)["sampling"]
+        self.assertEqual((row["kept_spans"], row["sampled_out_spans"], row["deciding_spans"]), (14, 12, 0))
+        policies = {policy["name"]: (policy["kept_spans"], policy["sampled_out_spans"])
+                    for policy in row["policies"]}
+        self.assertEqual((policies["errors"], policies["slow"], policies["default"], policies["late"]),
+                         ((6, 0), (6, 0), (0, 12), (2, 0)))
+        for text in (run_tool("status", "--url", url, check=0).stdout,
+                     http_request(node.ports["query"], "GET", "/status")[2].decode()):
+            self.assertIn("14 spans kept, 12 sampled out", text)
+            self.assertIn("errors: 6 kept, 0 sampled out", text)
+        node.stop()
+
+    def test_what_waits_is_told_by_lane(self):
+        node = self.node({"sampling.tail.decision_wait": "3s", "sampling.tail.express_interval": "1s",
+                          "sampling.policy.errors.priority": "express"})
+        self.bucket.mkdir()
+        way = self.bucket / "single-tenant"
+        way.write_text("in the way")
+        node.start()
+        self.put_all(node)
+        self.assertEqual(self.pending(node)["log"], 24)
+        wait_for(lambda: node.metric("fermata_sample_express_spans_total") == 6, 20, "the errors to be cut")
+        node.flush()
+        wait_for(lambda: self.pending(node) == {"log": 0, "deciding": 0, "express": 6, "fresh": 6, "backlog": 0},
+                 30, "the decision")
+        node.kill()
+        node.start()
+        wait_for(lambda: self.pending(node) == {"log": 0, "deciding": 0, "express": 6, "fresh": 6, "backlog": 0},
+                 30, "the same after a restart")
+        url = f"http://127.0.0.1:{node.ports['query']}"
+        self.assertIn("pending: 6 express, 6 fresh", run_tool("status", "--url", url).stdout)
+        way.unlink()
+        wait_for(lambda: not any(self.pending(node).values()), 60, "all of it to leave")
+        self.assertEqual(node.metric("fermata_ledger_spans", 'state="uploaded"'), 12)
+        self.assertEqual(node.metric("fermata_ledger_balanced"), 1)
         node.stop()
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What becomes of blocks on the node: they expire, are merged, are read again, and go when there is no space."""
-from harness import DaemonTest, request, span, wait_for
+import json
+
+from harness import DaemonTest, request, run_tool, span, wait_for
 
 DROPPED = "fermata_spans_dropped_total"
 
@@ -53,8 +55,13 @@ class UpkeepTest(DaemonTest):
         wait_for(lambda: daemon.metric("fermata_merged_blocks_total") >= 8, 90, "the merge")
         wait_for(lambda: len(self.live_blocks(daemon)) == 1, 30, "the sources to go")
         self.assertEqual(len(self.uploaded(daemon)), 1)
-        in_bucket = len(list((daemon.data / "bucket").rglob("meta.json")))
-        self.assertEqual(in_bucket, 8)
+        in_bucket = {path.parent.name for path in (daemon.data / "bucket").rglob("meta.json")}
+        self.assertEqual(len(in_bucket), 8)
+        found = json.loads(run_tool("why", trace_id(3), "--data-dir", daemon.data, "--json", check=0).stdout)
+        place, = [place for place in found["places"] if place["place"] == "block"]
+        self.assertEqual((place["state"], set(place["destinations"])), ("uploaded", in_bucket))
+        self.assertLessEqual(place["uploaded"], place.get("uploaded_last", place["uploaded"]))
+        self.assertIn("one of the blocks it was merged of", run_tool("why", trace_id(3), "--data-dir", daemon.data).stdout)
         self.assert_found(daemon, range(8))
         self.assertEqual(daemon.metric("fermata_ledger_balanced"), 1)
         daemon.kill()
@@ -73,6 +80,35 @@ class UpkeepTest(DaemonTest):
             data[at] ^= 1
         (path / "data.parquet").write_bytes(data)
 
+    def damage_log(self, daemon):
+        """Records of what is in blocks already."""
+        for path in (daemon.data / "wal").glob("*.seg"):
+            with path.open("r+b") as segment:
+                for at in range(4096 + 40, 4096 + 2000, 40):
+                    segment.seek(at)
+                    byte = segment.read(1)
+                    segment.seek(at)
+                    segment.write(bytes([byte[0] ^ 1]))
+
+    def test_rot_is_found_and_the_block_made_again(self):
+        daemon = self.daemon({"storage.scrub_interval": "1s", "upload.enabled": "false"}).start()
+        self.seal(daemon, 1)
+        self.seal(daemon, 2)
+        found = {path.name: path for path in self.live_blocks(daemon)}
+        self.damage(sorted(found.items())[0][1])
+        wait_for(lambda: daemon.metric("fermata_scrub_rebuilt_blocks_total") == 1, 90, "the block to be mended")
+        for _ in range(2):
+            self.assertEqual({path.name for path in self.live_blocks(daemon)}, set(found))
+            self.assert_found(daemon, (1, 2))
+            self.assertEqual(daemon.metric(DROPPED, 'reason="corrupt"'), 0)
+            self.assertEqual(daemon.metric("fermata_ledger_spans", 'state="pending",lane="fresh"'), 2)
+            self.assertEqual(daemon.metric("fermata_ledger_balanced"), 1)
+            daemon.kill()
+            daemon.start()
+        for name in found:
+            run_tool("block", "verify", daemon.data / "blocks" / "single-tenant" / name, check=0)
+        daemon.stop()
+
     def test_rot_is_found_and_counted(self):
         daemon = self.daemon({"storage.scrub_interval": "1s", "upload.enabled": "false"}).start()
         self.seal(daemon, 1)
@@ -80,6 +116,7 @@ class UpkeepTest(DaemonTest):
         found = {path.name: path for path in self.live_blocks(daemon)}
         self.assertEqual(len(found), 2)
         name, path = sorted(found.items())[0]
+        self.damage_log(daemon)
         self.damage(path)
         wait_for(lambda: daemon.metric(DROPPED, 'reason="corrupt"') == 1, 90, "the damage to be found")
         wait_for(lambda: len(self.live_blocks(daemon)) == 1, 30, "the block to be set aside")

@@ -101,7 +101,7 @@ void status_put_ledger_text(const struct api *api, struct fm_buf *out)
         return;
     ledger_total(&ledger, &total);
     ledger_fini(&ledger);
-    uint64_t pending = total.spans[LEDGER_PENDING_LOG] + total.spans[LEDGER_PENDING_NORMAL];
+    uint64_t pending = ledger_pending(&total);
     uint64_t dropped = total.spans[LEDGER_DUPLICATE] + total.spans[LEDGER_UNREADABLE] +
                        total.spans[LEDGER_NO_SPACE];
     fm_buf_printf(out,

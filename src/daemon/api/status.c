@@ -7,6 +7,7 @@
 
 #include "fermata/json.h"
 #include "fermata/units.h"
+#include "status_sampling.h"
 #include "status_upload.h"
 #include "ledger.h"
 
@@ -146,6 +147,7 @@ static void status_put_json(const struct api *api, const struct status_facts *fa
         status_upload_put_json(&facts->upload, pf_wall_ns(api->platform), &json);
     }
     status_put_exporters_json(api, &json);
+    status_put_sampling_json(api, &json);
     json_key(&json, "memory");
     json_object_begin(&json);
     put_number(&json, "rss_bytes", api->options.rss_bytes ? api->options.rss_bytes() : 0);
@@ -215,6 +217,7 @@ static void status_put_text(const struct api *api, const struct status_facts *fa
     if (store->problem[0])
         fm_buf_printf(out, "  problem  %s\n", store->problem);
     status_put_ledger_text(api, out);
+    status_put_sampling_text(api, out);
     status_put_exporters_text(api, out);
     if (!facts->has_upload) {
         fm_buf_puts(out, "  upload   off\n");

@@ -12,7 +12,7 @@ void bucket_cache_init(struct bucket_cache *cache, size_t bytes_max, uint64_t se
     for (size_t i = 0; i < BUCKET_CHAINS; i++)
         fm_list_init(&cache->chains[i]);
     fm_list_init(&cache->line);
-    atomic_flag_clear(&cache->lock.flag);
+    cache->lock = PF_LOCK_INIT;
     cache->bytes = 0;
     cache->bytes_max = bytes_max;
     cache->seed = seed;
@@ -83,7 +83,7 @@ static struct bucket_kept *cache_add(struct bucket_cache *cache, const char *key
     if (kept_bytes(kept) > cache->bytes_max / 4)
         return kept; /* it would push out too much */
 
-    bucket_lock(&cache->lock);
+    pf_lock(&cache->lock);
     struct bucket_kept *before = cache_look(cache, kept->hash, key);
     if (before) {
         cache_unlink(cache, before);
@@ -99,7 +99,7 @@ static struct bucket_kept *cache_add(struct bucket_cache *cache, const char *key
         fm_list_append(&evicted, &oldest->line);
         metric_add(&cache->evicted, 1);
     }
-    bucket_unlock(&cache->lock);
+    pf_unlock(&cache->lock);
     while (!fm_list_empty(&evicted)) {
         struct bucket_kept *old = FM_CONTAINER(evicted.next, struct bucket_kept, line);
         fm_list_remove(&old->line);
@@ -123,14 +123,14 @@ struct bucket_kept *bucket_cache_find(struct bucket_cache *cache, enum bucket_ki
                                       const char *key)
 {
     uint64_t hash = cache_hash(cache, key);
-    bucket_lock(&cache->lock);
+    pf_lock(&cache->lock);
     struct bucket_kept *kept = cache_look(cache, hash, key);
     if (kept) {
         fm_list_remove(&kept->line);
         fm_list_append(&cache->line, &kept->line);
         atomic_fetch_add(&kept->refs, 1);
     }
-    bucket_unlock(&cache->lock);
+    pf_unlock(&cache->lock);
     if (kept) {
         metric_add(&cache->hits[kind], 1);
         return kept;

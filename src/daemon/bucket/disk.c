@@ -27,7 +27,7 @@ struct bucket_disk {
     struct platform *platform;
     char path[512];
     uint64_t bytes_max;
-    struct bucket_lock lock; /* of what follows */
+    struct pf_lock lock; /* of what follows */
     struct fm_link line;
     struct fm_link chains[1024];
     uint64_t next_sequence, count;
@@ -166,7 +166,7 @@ int bucket_disk_new(struct bucket_disk **ret_disk, struct platform *platform, co
         fm_list_init(&disk->chains[i]);
     disk->platform = platform;
     disk->bytes_max = bytes_max;
-    atomic_flag_clear(&disk->lock.flag);
+    disk->lock = PF_LOCK_INIT;
     (void)snprintf(disk->path, sizeof disk->path, "%s", path);
     int rc = pf_make_path(platform, path, why);
     if (rc == FM_OK)
@@ -214,13 +214,13 @@ static void disk_forget(struct bucket_disk *disk, const struct disk_entry *entry
 {
     struct fm_link surplus;
     fm_list_init(&surplus);
-    bucket_lock(&disk->lock);
+    pf_lock(&disk->lock);
     struct disk_node *node = disk_look(disk, entry->hash);
     if (node && node->entry.sequence == entry->sequence) {
         disk_unlink(disk, node);
         fm_list_append(&surplus, &node->entry.line);
     }
-    bucket_unlock(&disk->lock);
+    pf_unlock(&disk->lock);
     disk_drop(disk, &surplus);
 }
 
@@ -231,11 +231,11 @@ int bucket_disk_get(struct bucket_disk *disk, const char *key, struct fm_buf *co
     struct fm_buf file;
     char path[600];
 
-    bucket_lock(&disk->lock);
+    pf_lock(&disk->lock);
     struct disk_node *node = disk_look(disk, disk_hash(key));
     if (node)
         entry = node->entry;
-    bucket_unlock(&disk->lock);
+    pf_unlock(&disk->lock);
     if (!node)
         return FM_NONE;
     disk_name(disk, &entry, "", path);
@@ -288,15 +288,15 @@ void bucket_disk_put(struct bucket_disk *disk, const char *key, struct fm_slice 
     node->entry.hash = disk_hash(key);
     node->entry.bytes = DISK_HEAD_LEN + strlen(key) + content.len;
     fm_list_init(&surplus);
-    bucket_lock(&disk->lock);
+    pf_lock(&disk->lock);
     bool is_wanted = node->entry.bytes <= disk->bytes_max / 4 && !disk_look(disk, node->entry.hash);
     node->entry.sequence = disk->next_sequence++;
-    bucket_unlock(&disk->lock);
+    pf_unlock(&disk->lock);
     if (!is_wanted || disk_write(disk, &node->entry, key, content) < 0) {
         free(node);
         return;
     }
-    bucket_lock(&disk->lock);
+    pf_lock(&disk->lock);
     struct disk_node *before = disk_look(disk, node->entry.hash); /* another thread was faster */
     if (before) {
         disk_unlink(disk, before);
@@ -304,7 +304,7 @@ void bucket_disk_put(struct bucket_disk *disk, const char *key, struct fm_slice 
     }
     disk_link(disk, node);
     disk_take_surplus(disk, &surplus);
-    bucket_unlock(&disk->lock);
+    pf_unlock(&disk->lock);
     disk_drop(disk, &surplus);
 }
 

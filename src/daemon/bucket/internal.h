@@ -13,11 +13,11 @@
 #ifndef BUCKET_INTERNAL_H
 #define BUCKET_INTERNAL_H
 
-#include <sched.h>
 
 #include "fermata/bucket_read.h"
 #include "fermata/bytes.h"
 #include "fermata/credentials.h"
+#include "fermata/lock.h"
 #include "fermata/net_fetch.h"
 #include "fermata/units.h"
 
@@ -29,20 +29,6 @@
 #define BUCKET_LISTINGS_MAX   16u     /* tenants that are remembered */
 #define BUCKET_TOGETHER_MAX   8u      /* requests under way for one question's thread */
 #define BUCKET_CREDENTIAL_MAX FM_KIB(8)
-
-/* A lock for moments. */
-struct bucket_lock {
-    atomic_flag flag;
-};
-static inline void bucket_lock(struct bucket_lock *lock)
-{
-    while (atomic_flag_test_and_set_explicit(&lock->flag, memory_order_acquire))
-        (void)sched_yield(); /* its holder may wait for this processor */
-}
-static inline void bucket_unlock(struct bucket_lock *lock)
-{
-    atomic_flag_clear_explicit(&lock->flag, memory_order_release);
-}
 
 /* ---- disk.c: files "SEQUENCE-HASH", oldest first; each says what it is and is checked ---- */
 
@@ -70,7 +56,7 @@ struct bucket_kept { /* immutable */
 };
 #define BUCKET_CHAINS 4096u
 struct bucket_cache {
-    struct bucket_lock lock;
+    struct pf_lock lock;
     struct fm_link chains[BUCKET_CHAINS];
     struct fm_link line; /* least recently used first */
     metric bytes;        /* also read without the lock */
@@ -181,7 +167,7 @@ struct bucket_reader {
     uint32_t block_max;
     struct bucket_cache cache;
 
-    struct bucket_lock lock; /* of what follows */
+    struct pf_lock lock; /* of what follows */
     struct s3_endpoint endpoint;
     struct credentials *credentials; /* borrowed; NULL: the next two */
     char *files[3], *texts[3];       /* owned; access key, secret key, session token */

@@ -27,7 +27,7 @@ static bool rc_is_of_one_block(int rc)
 
 /* FM_NONE: it is gone, which is no damage. */
 static int list_read_meta(struct list_maker *maker, const struct block_id *id,
-                          struct block_meta *ret_meta)
+                          struct block_meta *ret_meta, struct block_dedicated *room)
 {
     struct bucket_kept *kept;
     char key[BUCKET_KEY_MAX];
@@ -38,7 +38,7 @@ static int list_read_meta(struct list_maker *maker, const struct block_id *id,
         return FM_NONE;
     if (rc < 0)
         return rc == FM_ELIMIT && maker->budget->bytes_max == 0 ? FM_ECORRUPT : rc;
-    rc = block_meta_parse(fm_slice(kept->bytes, kept->len), ret_meta, maker->why);
+    rc = block_meta_parse_all(fm_slice(kept->bytes, kept->len), ret_meta, room, maker->why);
     bucket_kept_release(kept);
     return rc < 0 ? fm_wrap(maker->why, FM_ECORRUPT, "%s", key) : FM_OK;
 }
@@ -110,7 +110,7 @@ static int list_learn_times(struct list_maker *maker)
         struct block_meta meta;
         int rc = FM_OK;
         if (!metric_get(&item->end_ns)) {
-            rc = list_read_meta(maker, &item->id, &meta);
+            rc = list_read_meta(maker, &item->id, &meta, NULL);
             maker->damaged_count += rc_is_of_one_block(rc);
             if (rc < 0 && !rc_is_of_one_block(rc))
                 return rc;
@@ -149,7 +149,7 @@ static int list_fill(struct list_maker *maker, struct bucket_list **ret_list)
     (void)snprintf(list->tenant, sizeof list->tenant, "%s", maker->listing->tenant);
     for (size_t i = 0; i < maker->count; i++) {
         struct bucket_block *block = &list->blocks[list->count];
-        int rc = list_read_meta(maker, &maker->items[i]->id, &block->meta);
+        int rc = list_read_meta(maker, &maker->items[i]->id, &block->meta, block->dedicated);
         maker->damaged_count += rc_is_of_one_block(rc);
         if (rc < 0 && !rc_is_of_one_block(rc)) {
             free(list);

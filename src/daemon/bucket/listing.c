@@ -153,9 +153,9 @@ static int maker_read_pages(struct listing_maker *maker)
     uint32_t pages = 0;
     int rc;
 
-    bucket_lock(&reader->lock);
+    pf_lock(&reader->lock);
     const char *prefix = reader->endpoint.prefix; /* does not change */
-    bucket_unlock(&reader->lock);
+    pf_unlock(&reader->lock);
     (void)snprintf(maker->lead, sizeof maker->lead, "%s%s%s/", prefix, prefix[0] ? "/" : "",
                    maker->tenant);
     fm_buf_init(&token, LISTING_TOKEN_MAX);
@@ -320,9 +320,9 @@ static struct bucket_listing *listings_put(struct bucket_reader *reader,
 
 void bucket_listing_forget(struct bucket_reader *reader, const char *tenant)
 {
-    bucket_lock(&reader->lock);
+    pf_lock(&reader->lock);
     struct bucket_listing *listing = listings_take(reader, tenant);
-    bucket_unlock(&reader->lock);
+    pf_unlock(&reader->lock);
     bucket_listing_release(listing);
 }
 
@@ -334,13 +334,13 @@ int bucket_listing_find(struct bucket_reader *reader, const char *tenant,
     struct bucket_listing *fresh = NULL;
     uint64_t now_ns = pf_now_ns(reader->platform);
 
-    bucket_lock(&reader->lock);
+    pf_lock(&reader->lock);
     struct bucket_listing *known = listings_take(reader, tenant);
     if (known) {
         (void)listings_put(reader, known); /* there is room: it came from there */
         atomic_fetch_add(&known->refs, 1);
     }
-    bucket_unlock(&reader->lock);
+    pf_unlock(&reader->lock);
     if (known && now_ns - known->made_ns < reader->listing_age_ns) {
         *ret_listing = known;
         return FM_OK;
@@ -352,10 +352,10 @@ int bucket_listing_find(struct bucket_reader *reader, const char *tenant,
     }
     listing_inherit(fresh, known);
     atomic_fetch_add(&fresh->refs, 1);
-    bucket_lock(&reader->lock);
+    pf_lock(&reader->lock);
     struct bucket_listing *before = listings_take(reader, tenant);
     struct bucket_listing *last = listings_put(reader, fresh);
-    bucket_unlock(&reader->lock);
+    pf_unlock(&reader->lock);
     bucket_listing_release(before);
     bucket_listing_release(last);
     bucket_listing_release(known);

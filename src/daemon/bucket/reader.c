@@ -53,7 +53,7 @@ int bucket_reader_refresh(struct bucket_reader *reader, struct fm_why *why)
         if (reader->files[i])
             rc = credential_read(reader, reader->files[i], &fresh[i], why);
     }
-    bucket_lock(&reader->lock);
+    pf_lock(&reader->lock);
     for (size_t i = 0; i < FM_COUNT(fresh) && rc == FM_OK; i++) {
         char *before = reader->texts[i];
         if (!fresh[i])
@@ -62,7 +62,7 @@ int bucket_reader_refresh(struct bucket_reader *reader, struct fm_why *why)
         reader->texts[i] = fresh[i];
         fresh[i] = before;
     }
-    bucket_unlock(&reader->lock);
+    pf_unlock(&reader->lock);
     for (size_t i = 0; i < FM_COUNT(fresh); i++)
         credential_free(fresh[i]);
     return rc < 0 ? rc : differs ? FM_OK : FM_NONE;
@@ -135,7 +135,7 @@ int bucket_reader_new(struct bucket_reader **ret_reader, struct platform *platfo
     reader->listing_age_ns =
         options->listing_age_ns ? options->listing_age_ns : READER_LISTING_AGE_NS;
     reader->block_max = options->block_max ? options->block_max : READER_BLOCK_MAX;
-    atomic_flag_clear(&reader->lock.flag);
+    reader->lock = PF_LOCK_INIT;
     bucket_cache_init(&reader->cache, options->memory_max ? options->memory_max : READER_MEMORY_MAX,
                       pf_random_u64(platform));
     int rc = reader_open(reader, options, why);

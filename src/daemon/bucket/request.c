@@ -29,14 +29,14 @@ static int get_sign(struct bucket_get *get, struct bucket_reader *reader,
     struct fm_slice texts[3] = {{0}};
 
     fm_arena_reset(&get->arena);
-    bucket_lock(&reader->lock);
+    pf_lock(&reader->lock);
     endpoint = reader->endpoint;
     int64_t now_s = (int64_t)(pf_wall_ns(reader->platform) / FM_NS_PER_S) + reader->clock_offset_s;
     bool is_signed = reader->credentials || reader->files[0] || reader->texts[0];
     for (size_t i = 0; i < FM_COUNT(texts); i++)
         texts[i] =
             fm_slice_dup(&get->arena, fm_slice_text(reader->texts[i] ? reader->texts[i] : ""));
-    bucket_unlock(&reader->lock);
+    pf_unlock(&reader->lock);
     credentials = (struct s3_credentials){texts[0], texts[1], texts[2]};
     if (reader->credentials &&
         !credentials_copy(reader->credentials, &get->arena, &credentials, &get->generation))
@@ -160,19 +160,19 @@ static bool get_repair_clock(struct bucket_reader *reader, const struct s3_answe
     int64_t offset_s = answer->date_unix_s - now_s;
     if (!answer->date_unix_s || llabs(offset_s) > CLOCK_TRUST_S)
         return false;
-    bucket_lock(&reader->lock);
+    pf_lock(&reader->lock);
     reader->clock_offset_s = offset_s;
-    bucket_unlock(&reader->lock);
+    pf_unlock(&reader->lock);
     return true;
 }
 
 static bool get_repair_region(struct bucket_reader *reader, const struct s3_answer *answer)
 {
-    bucket_lock(&reader->lock);
+    pf_lock(&reader->lock);
     struct s3_endpoint before = reader->endpoint;
     int rc = s3_endpoint_set_region(&reader->endpoint, fm_slice_text(answer->region));
     bool differs = rc == FM_OK && strcmp(before.region, reader->endpoint.region) != 0;
-    bucket_unlock(&reader->lock);
+    pf_unlock(&reader->lock);
     return differs;
 }
 

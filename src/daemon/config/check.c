@@ -46,6 +46,7 @@ static const struct check_range check_ranges[] = {
     {CONFIG_INDEX_upload_retry_max_interval, FM_NS_PER_MS, CHECK_DAY_NS},
     {CONFIG_INDEX_upload_multipart_size, FM_MIB(5), FM_MIB(5120)}, /* S3: 5 MiB to 5 GiB */
     {CONFIG_INDEX_query_concurrency, 1, 256},
+    {CONFIG_INDEX_query_threads, 0, 16},
     {CONFIG_INDEX_query_timeout, FM_NS_PER_MS, CHECK_DAY_NS},
     {CONFIG_INDEX_query_memory, FM_MIB(8), FM_MIB(1) << 20},
     {CONFIG_INDEX_query_search_range, FM_NS_PER_S, 3650 * CHECK_DAY_NS},

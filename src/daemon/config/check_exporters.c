@@ -111,6 +111,9 @@ static void check_exporter(struct config_loader *loader, const struct config_ins
                          exporter->batch_max_bytes >= FM_KIB(1) &&
                              exporter->batch_max_bytes <= FM_MIB(64),
                          "accepted: 1KiB to 64MiB");
+    check_exporter_range(loader, instance, "max_in_flight",
+                         exporter->max_in_flight >= 1 && exporter->max_in_flight <= 8,
+                         "accepted: 1 to 8");
     check_exporter_range(loader, instance, "batch_timeout", exporter->batch_timeout <= day_ns,
                          "accepted: 0s to 24h");
     check_exporter_range(loader, instance, "timeout",

@@ -78,6 +78,7 @@ void ask_start(struct ask *ask)
         .tls = ask->url.is_https,
         .tls_ca_file = ask->tls_ca_file,
         .proxy = ask->proxy,
+        .proxy_auth_file = ask->proxy_auth_file,
         .connect_timeout_ns = ASK_DEADLINE_NS,
         .stall_timeout_ns = ASK_DEADLINE_NS,
     };

@@ -7,7 +7,6 @@
  */
 #include "internal.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -22,17 +21,6 @@
 static void credentials_on_chain(struct chain *chain);
 
 /* ---- what is in force ---- */
-
-static void credentials_lock(struct credentials *credentials)
-{
-    while (atomic_flag_test_and_set_explicit(&credentials->lock, memory_order_acquire))
-        (void)sched_yield(); /* its holder may wait for this processor */
-}
-
-static void credentials_unlock(struct credentials *credentials)
-{
-    atomic_flag_clear_explicit(&credentials->lock, memory_order_release);
-}
 
 static bool credentials_are_good(const struct credentials *credentials)
 {
@@ -53,7 +41,7 @@ bool credentials_get(const struct credentials *credentials, struct s3_credential
 bool credentials_copy(struct credentials *credentials, struct fm_arena *arena,
                       struct s3_credentials *ret_credentials, uint64_t *ret_generation)
 {
-    credentials_lock(credentials);
+    pf_lock(&credentials->lock);
     bool good = credentials_are_good(credentials);
     if (good) {
         struct s3_credentials keys = s3_keys_borrow(&credentials->keys);
@@ -62,15 +50,15 @@ bool credentials_copy(struct credentials *credentials, struct fm_arena *arena,
                                                    fm_slice_dup(arena, keys.session_token)};
         *ret_generation = credentials->generation;
     }
-    credentials_unlock(credentials);
+    pf_unlock(&credentials->lock);
     return good;
 }
 
 bool credentials_report(struct credentials *credentials, uint64_t generation)
 {
-    credentials_lock(credentials);
+    pf_lock(&credentials->lock);
     bool differs = credentials->generation != generation;
-    credentials_unlock(credentials);
+    pf_unlock(&credentials->lock);
     if (!differs)
         atomic_store(&credentials->is_reported, true);
     return differs;
@@ -121,14 +109,14 @@ static void credentials_take(struct credentials *credentials, uint64_t life_ns)
     struct chain *chain = &credentials->chain;
     bool differs = !credentials->has_keys || !keys_equal(&credentials->keys, &chain->keys);
     uint64_t now_ns = pf_now_ns(credentials->platform);
-    credentials_lock(credentials);
+    pf_lock(&credentials->lock);
     if (differs) {
         credentials->keys = chain->keys;
         credentials->generation++;
     }
     credentials->has_keys = true;
     credentials->expires_ns = life_ns ? now_ns + life_ns : 0;
-    credentials_unlock(credentials);
+    pf_unlock(&credentials->lock);
     if (differs)
         log_info("credentials.found", "source=%s expires_in_s=%llu",
                  chain_source_text(chain->source), (unsigned long long)(life_ns / FM_NS_PER_S));
@@ -178,6 +166,7 @@ static void credentials_destroy(struct credentials *credentials)
     free(credentials->region);
     free(credentials->tls_ca_file);
     free(credentials->proxy);
+    free(credentials->proxy_auth_file);
     free(credentials->sts_endpoint);
     free(credentials->imds_endpoint);
     free(credentials);
@@ -310,6 +299,7 @@ static int credentials_set(struct credentials *credentials,
     credentials->region = text_copy(options->region, &ok);
     credentials->tls_ca_file = text_copy(options->tls_ca_file, &ok);
     credentials->proxy = text_copy(options->proxy, &ok);
+    credentials->proxy_auth_file = text_copy(options->proxy_auth_file, &ok);
     credentials->sts_endpoint = text_copy(options->sts_endpoint, &ok);
     credentials->imds_endpoint = text_copy(options->imds_endpoint, &ok);
     credentials->environment = options->environment;
@@ -328,7 +318,7 @@ int credentials_new(struct credentials **ret_credentials, struct platform *platf
     credentials->timer.fire = credentials_on_tick;
     credentials->flush.fire = credentials_on_flush;
     fm_list_init(&credentials->waits);
-    atomic_flag_clear(&credentials->lock);
+    credentials->lock = PF_LOCK_INIT;
     int rc = credentials_set(credentials, options, why);
     if (rc < 0) {
         credentials_destroy(credentials);

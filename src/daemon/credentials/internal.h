@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 #include "fermata/credentials.h"
+#include "fermata/lock.h"
 #include "fermata/net.h"
 #include "fermata/s3_keys.h"
 #include "fermata/units.h"
@@ -25,7 +26,7 @@
 
 struct ask { /* the caller's, in use until done */
     struct platform *platform;
-    const char *tls_ca_file, *proxy;
+    const char *tls_ca_file, *proxy, *proxy_auth_file;
     struct s3_url url;
     const char *method;
     struct http_header headers[ASK_HEADER_MAX]; /* values stay until done */
@@ -87,7 +88,8 @@ struct credentials {
     struct platform *platform;
     enum credentials_auth auth;
     char *files[3]; /* owned, as all texts here; NULL: "" */
-    char *shared_file, *profile, *region, *tls_ca_file, *proxy, *sts_endpoint, *imds_endpoint;
+    char *shared_file, *profile, *region, *tls_ca_file, *proxy, *proxy_auth_file;
+    char *sts_endpoint, *imds_endpoint;
     const char *(*environment)(const char *name);
 
     struct chain chain;
@@ -103,7 +105,7 @@ struct credentials {
     uint64_t renew_ns; /* monotonic; 0: not by itself */
     enum chain_source source;
 
-    atomic_flag lock; /* of what follows; the loop reads without it, and only it writes */
+    struct pf_lock lock; /* of what follows; the loop reads without it, and only it writes */
     struct s3_keys keys;
     bool has_keys;
     uint64_t expires_ns; /* monotonic; 0: never */

@@ -46,6 +46,7 @@ static void chain_ask(struct chain *chain, const char *method, void (*done)(stru
     ask->tls_ca_file = chain->credentials->tls_ca_file;
     /* The other services are as near as the instance is. */
     ask->proxy = chain->source == CHAIN_WEB_IDENTITY ? chain->credentials->proxy : NULL;
+    ask->proxy_auth_file = chain->credentials->proxy_auth_file;
     ask->method = method;
     ask->body = fm_buf_slice(&chain->form);
     ask->done = done;

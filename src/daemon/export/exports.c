@@ -16,6 +16,11 @@ int exports_new(struct exports **ret_exports, struct platform *platform, struct 
     return FM_OK;
 }
 
+void exports_set_rest(struct exports *exports, void (*on_rest)(void))
+{
+    exports->on_rest = on_rest;
+}
+
 static int exports_check(const struct exports *exports, const struct exporter_options *options,
                          size_t upstream_count, struct fm_why *why)
 {
@@ -29,6 +34,9 @@ static int exports_check(const struct exports *exports, const struct exporter_op
     if (!upstream_count || upstream_count > EXPORT_UPSTREAMS_MAX)
         return fm_fail(why, FM_ECONFIG, "exporter %s: 1 to %d endpoints", options->name,
                        EXPORT_UPSTREAMS_MAX);
+    if (!options->requests_max || options->requests_max > EXPORT_REQUESTS_MAX)
+        return fm_fail(why, FM_ECONFIG, "exporter %s: 1 to %d requests at a time", options->name,
+                       EXPORT_REQUESTS_MAX);
     if (!options->batch_spans_max || !options->batch_bytes_max)
         return fm_fail(why, FM_ECONFIG, "exporter %s: a batch has room for a span", options->name);
     return FM_OK;
@@ -51,6 +59,33 @@ int exports_add(struct exports *exports, const struct exporter_options *options,
     exporter->upstream_count = (uint32_t)count;
     exports->exporters[exports->count++] = exporter;
     exporter_start(exporter);
+    return FM_OK;
+}
+
+static struct exporter *exports_find(const struct exports *exports, const char *name)
+{
+    for (size_t i = 0; i < exports->count; i++) {
+        if (strcmp(exports->exporters[i]->name, name) == 0)
+            return exports->exporters[i];
+    }
+    return NULL;
+}
+
+int exports_change(struct exports *exports, const struct exporter_options *options,
+                   const struct upstream_options *upstreams, size_t count, struct fm_why *why)
+{
+    struct exporter *exporter = exports_find(exports, options->name);
+    if (!exporter)
+        return FM_NONE;
+    for (size_t i = 0; count == exporter->upstream_count && i < count; i++) {
+        struct upstream *upstream = exporter->upstreams[i].upstream;
+        struct upstream_options own = upstreams[i];
+        own.protocol = exporter->options.protocol;
+        int rc = upstream->ops->change ? upstream->ops->change(upstream, &own, why) : FM_OK;
+        if (rc < 0)
+            return fm_wrap(why, rc, "exporter %s", exporter->name);
+    }
+    exporter_change(exporter, options);
     return FM_OK;
 }
 

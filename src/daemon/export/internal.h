@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of export share.
  *
- *   exporter.c  the machine: read, encode, send, wait, advance
+ *   exporter.c  reads batches, lets them fly, moves the place in order
+ *   flight.c    one batch: encode, send, wait, try again
  *   batch.c     parts of a batch, and the job that cuts and compresses them
  *   slice.c     OTLP cut between spans
  *   answer.c    what an upstream's answer means
- *   place.c     the place on disk
- *   upstream.c  OTLP over HTTP/1.1 and gRPC;  url.c, headers.c  what its options say
- *   save.c      writing and reading it
+ *   place.c     the place on disk;  save.c  writing and reading it
+ *   upstream.c  an endpoint and its settings;  url.c, headers.c  what these say
+ *   line.c      a connection: OTLP over HTTP/1.1 and gRPC
  *   exports.c   all exporters: life, metrics
  */
 #ifndef EXPORT_INTERNAL_H
@@ -17,7 +18,7 @@
 #include "fermata/export.h"
 #include "fermata/http.h"
 #include "fermata/model.h"
-#include "fermata/net.h"
+#include "fermata/net_stream.h"
 #include "fermata/store_cursor.h"
 #include "fermata/units.h"
 
@@ -101,7 +102,7 @@ struct encoding {
     enum export_protocol protocol;
     enum codec codec;
     const struct batch *batch;     /* borrowed */
-    struct codec_encoder *encoder; /* owned; of codec, or NULL */
+    struct codec_encoder *encoder; /* owned; of codec, or NULL; between jobs the exporter has it */
     struct fm_buf sliced, encoded;
     int rc;
     struct fm_slice body;
@@ -112,16 +113,40 @@ void encoding_init(struct encoding *encoding);
 void encoding_fini(struct encoding *encoding);
 void encoding_work(struct pf_job *job);
 
-/* ---- exporter.c ---- */
+/* ---- flight.c ---- */
 
-enum exporter_state {
-    EXPORTER_IDLE,
-    EXPORTER_READING,
-    EXPORTER_ENCODING,
-    EXPORTER_SENDING,
-    EXPORTER_WAITING,
-    EXPORTER_CLOSED
+enum flight_state {
+    FLIGHT_FREE,
+    FLIGHT_READING,
+    FLIGHT_ENCODING,
+    FLIGHT_SENDING,
+    FLIGHT_WAITING,
+    FLIGHT_DONE
 };
+struct flight {
+    struct exporter *exporter; /* borrowed */
+    struct fm_sm sm;
+    uint64_t number;  /* in the order of reading */
+    uint32_t current; /* the upstream that the request goes to */
+    struct store_cursor_read read;
+    struct batch batch;
+    struct encoding encoding;
+    struct export_request request;
+    uint64_t sent_ns;
+    struct pf_timer timer; /* WAITING: try again */
+};
+void flight_init(struct flight *flight, struct exporter *exporter);
+void flight_fini(struct flight *flight);
+void flight_begin(struct flight *flight); /* its batch was read, and is not empty */
+/* The upstream answered a request, of this flight or another. */
+void flight_on_answer(struct flight *flight, uint32_t upstream);
+void flight_rest(struct flight *flight); /* lets go of memory that is not needed for a while */
+/* While the exporter closes. */
+void flight_cancel(struct flight *flight);
+void flight_land(struct flight *flight); /* what it waited for is over; nothing comes of it */
+bool flight_is_busy(const struct flight *flight);
+
+/* ---- exporter.c ---- */
 
 /* Spans that will never arrive, by reason. */
 #define EXPORTER_DROPS(X)                                                                          \
@@ -140,27 +165,27 @@ enum exporter_drop {
 
 struct exporter_upstream {
     struct upstream *upstream; /* owned */
+    uint32_t request_count;    /* under way */
     unsigned failures;         /* in a row */
-    uint64_t down_until_ns;
+    uint64_t failed_ns, down_until_ns;
 };
 
 struct exporter {
     struct exports *exports; /* borrowed */
-    struct fm_sm sm;
     char name[EXPORT_NAME_MAX + 1];
     char *tenant; /* owned; or NULL */
     struct exporter_options options;
     struct store_cursor *cursor; /* owned */
     struct exporter_upstream upstreams[EXPORT_UPSTREAMS_MAX];
-    uint32_t upstream_count, current; /* current: whom the request goes to */
+    uint32_t upstream_count;
     enum codec codec;
-    struct store_cursor_read read;
-    struct batch batch;
-    struct encoding encoding;
-    struct export_request request;
-    struct pf_timer timer; /* IDLE: look again; WAITING: try again */
+    struct codec_encoder *encoder; /* owned; NULL: in use, or not made */
+    struct flight *flights;        /* owned; options.requests_max */
+    uint64_t read_count;
+    bool is_reading, is_flowing, is_resting;
+    struct pf_timer timer; /* look again */
     bool is_due;           /* the timer is set for at once */
-    bool is_closing;
+    bool is_closing, is_closed;
     size_t next_tenant; /* whose turn it is */
     unsigned read_failures;
     uint64_t
@@ -187,6 +212,7 @@ FM_MUST int exporter_new(struct exporter **ret_exporter, struct exports *exports
                          const struct exporter_options *options, struct fm_why *why);
 /* Its upstreams are there; may begin. */
 void exporter_start(struct exporter *exporter);
+void exporter_change(struct exporter *exporter, const struct exporter_options *options);
 void exporter_close(struct exporter *exporter); /* exports_on_closed follows, later */
 struct exporter *exporter_free(struct exporter *exporter, bool is_abandoned);
 
@@ -199,6 +225,8 @@ void exporter_note_advance(struct exporter *exporter, uint64_t bytes); /* to be 
 bool exporter_save_now(struct exporter *exporter);
 /* exporter.c */
 void exporter_on_saved(struct exporter *exporter);
+void exporter_on_flight(struct exporter *exporter); /* one is done, or free */
+void exporter_on_answer(struct exporter *exporter, uint32_t upstream);
 void exporter_note_more(struct exporter *exporter); /* there may be more to send */
 
 /* ---- exports.c ---- */
@@ -209,6 +237,7 @@ struct exports {
     struct store *store;                     /* borrowed */
     struct exporter *exporters[EXPORTS_MAX]; /* owned */
     size_t count, closed_count;
+    void (*on_rest)(void); /* or NULL */
     void (*done)(void *self);
     void *self;
     struct pf_timer timer; /* closing */
@@ -216,7 +245,7 @@ struct exports {
 };
 void exports_on_closed(struct exports *exports);
 
-/* ---- url.c, headers.c ---- */
+/* ---- upstream.c, line.c, url.c, headers.c ---- */
 
 struct upstream_url {
     struct net_endpoint endpoint;
@@ -233,5 +262,27 @@ FM_MUST int upstream_url_parse(const char *text, enum export_protocol protocol,
 FM_MUST int upstream_headers_parse(uint8_t *text, size_t len,
                                    struct http_header headers[UPSTREAM_HEADERS_MAX],
                                    size_t *ret_count, struct fm_why *why);
+
+struct upstream_site { /* settings of an upstream; immutable, counted, on the loop's thread */
+    unsigned refs;
+    enum export_protocol protocol;
+    struct upstream_url url;
+    uint64_t timeout_ns;
+    char *headers_file, *proxy_auth_file; /* owned; NULL: none */
+    struct net_stream_tls *tls;           /* owned; NULL: plain */
+    bool has_proxy;
+    struct net_proxy proxy;
+    char absolute[1400]; /* the URL, as a proxy is asked for it */
+};
+struct upstream_site *upstream_site_ref(struct upstream_site *site);
+void upstream_site_unref(struct upstream_site *site);
+
+struct line;
+FM_MUST int line_new(struct line **ret_line, struct platform *platform);
+struct line *line_free(struct line *line); /* no request is in use */
+bool line_is_free(const struct line *line);
+const struct export_request *line_request(const struct line *line); /* that waits for an answer */
+void line_send(struct line *line, struct upstream_site *site, struct export_request *request);
+void line_cancel(struct line *line);
 
 #endif

@@ -228,7 +228,7 @@ int intake_decode(struct intake *intake)
         rc = intake_rewrite(intake);
     if (rc == FM_OK && intake->ingest->head && intake->facts.span_count)
         rc = intake_sample(intake);
-    if (rc == FM_OK && intake->ingest->processing && intake->facts.span_count)
+    if (rc == FM_OK && intake->processing && intake->facts.span_count)
         rc = intake_process(intake);
     return rc;
 }

@@ -44,7 +44,7 @@ struct ingest *ingest_free(struct ingest *ingest)
     ingest->datagrams = datagrams_free(ingest->datagrams);
     ingest->strategies = strategies_free(ingest->strategies);
     ingest->head = head_stage_free(ingest->head);
-    ingest->processing = processing_free(ingest->processing);
+    processing_unref(ingest, fm_take(ingest->processing));
     free(ingest);
     return NULL;
 }

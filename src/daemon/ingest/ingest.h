@@ -75,7 +75,7 @@ struct ingest {
     struct datagrams *datagrams;   /* owned */
     struct strategies *strategies; /* owned */
     struct head_stage *head;       /* owned; NULL: every span comes in */
-    struct processing *processing; /* owned; NULL: there are no processors */
+    struct processing *processing; /* a reference; NULL: there are no processors */
     struct ingest_counters counters[INGEST_RECEIVER_COUNT];
 };
 
@@ -107,6 +107,7 @@ struct intake {
     uint64_t charged_bytes;    /* of the budget, for decompression, translation and rewriting */
     struct decode_facts facts; /* of what is left after processing */
     bool in_job, is_processed;
+    struct processing *processing;    /* a reference, from the start to the release; or NULL */
     uint32_t dropped_count;           /* spans, by head sampling and filters */
     struct sample_head_tally sampled; /* zeros: head sampling has left all as it was */
     struct process_tally *tallies;    /* owned; by processor, if is_processed */
@@ -164,7 +165,10 @@ void intake_count_sampled(struct intake *intake);
 /* ---- processors ---- */
 
 FM_MUST int processing_new(struct processing **ret_processing, const struct process *process);
-struct processing *processing_free(struct processing *processing);
+/* Counted, on the loop.  What the last reference to one of before had counted since goes to those
+ * in use. */
+struct processing *processing_ref(struct processing *processing); /* NULL is fine */
+void processing_unref(struct ingest *ingest, struct processing *processing);
 size_t processing_tally_bytes(const struct processing *processing);
 /* process_run by the state of who calls; tallies are filled unless it fails. */
 FM_MUST int processing_run(struct processing *processing, bool in_job, struct fm_slice otlp,

@@ -40,6 +40,7 @@ struct intake *intake_new(struct ingest *ingest, struct net_request *request,
     intake->encoding = INTAKE_OTLP_PROTOBUF;
     intake->is_grpc = false;
     intake->in_job = intake->is_processed = false;
+    intake->processing = processing_ref(ingest->processing);
     intake->dropped_count = 0;
     intake->sampled = (struct sample_head_tally){0};
     intake->inflate_failed = intake->is_bomb = false;
@@ -57,6 +58,9 @@ void intake_release(struct intake *intake)
     fm_buf_fini(&intake->body);
     net_budget_give_for(ingest->options.budget, intake->party, intake->charged_bytes);
     intake->charged_bytes = 0;
+    if (intake->processing != ingest->processing) /* tallies are as many as its processors */
+        free(fm_take(intake->tallies));
+    processing_unref(ingest, fm_take(intake->processing));
     if (ingest->idle_count < INTAKE_IDLE_MAX) {
         decode_facts_reset(&intake->facts);
         fm_list_append(&ingest->idle, &intake->link);

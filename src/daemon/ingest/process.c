@@ -10,10 +10,21 @@ struct processing_counters { /* of one processor */
     metric seen, changed, dropped, redacted;
 };
 struct processing {
-    const struct process *process;   /* borrowed */
+    unsigned refs;
+    const struct process *process;   /* borrowed, or owned as well: */
+    struct process *owned;           /* NULL: not ours */
     struct process_state *states[2]; /* owned; of the loop, of jobs */
     struct processing_counters *counters;
 };
+
+static void processing_free(struct processing *processing)
+{
+    for (size_t i = 0; i < FM_COUNT(processing->states); i++)
+        process_state_free(processing->states[i]);
+    (void)process_free(processing->owned);
+    free(processing->counters);
+    free(processing);
+}
 
 int processing_new(struct processing **ret_processing, const struct process *process)
 {
@@ -22,6 +33,7 @@ int processing_new(struct processing **ret_processing, const struct process *pro
 
     if (!processing)
         return FM_ENOMEM;
+    processing->refs = 1;
     processing->process = process;
     processing->counters = calloc(process_rule_count(process) + 1, sizeof *processing->counters);
     if (!processing->counters)
@@ -36,15 +48,56 @@ int processing_new(struct processing **ret_processing, const struct process *pro
     return FM_OK;
 }
 
-struct processing *processing_free(struct processing *processing)
+/* The counters go on under the same name. */
+static void processing_move_counts(struct processing *from, struct processing *to)
 {
-    if (!processing)
-        return NULL;
-    for (size_t i = 0; i < FM_COUNT(processing->states); i++)
-        process_state_free(processing->states[i]);
-    free(processing->counters);
-    free(processing);
-    return NULL;
+    for (size_t i = 0; to && i < process_rule_count(from->process); i++) {
+        struct processing_counters *counters = &from->counters[i];
+        const char *name = process_rule_name(from->process, i);
+        for (size_t k = 0; k < process_rule_count(to->process); k++) {
+            if (strcmp(name, process_rule_name(to->process, k)) != 0)
+                continue;
+            metric_add(&to->counters[k].seen, metric_get(&counters->seen));
+            metric_add(&to->counters[k].changed, metric_get(&counters->changed));
+            metric_add(&to->counters[k].dropped, metric_get(&counters->dropped));
+            metric_add(&to->counters[k].redacted, metric_get(&counters->redacted));
+            *counters = (struct processing_counters){0};
+        }
+    }
+}
+
+struct processing *processing_ref(struct processing *processing)
+{
+    if (processing)
+        processing->refs++;
+    return processing;
+}
+
+void processing_unref(struct ingest *ingest, struct processing *processing)
+{
+    if (!processing || --processing->refs)
+        return;
+    processing_move_counts(processing, ingest->processing);
+    processing_free(processing);
+}
+
+int ingest_set_process(struct ingest *ingest, struct process *process)
+{
+    struct processing *fresh = NULL, *old = ingest->processing;
+    int rc = process ? processing_new(&fresh, process) : FM_OK;
+    if (rc < 0) {
+        (void)process_free(process);
+        return rc;
+    }
+    if (fresh)
+        fresh->owned = process;
+    if (old)
+        processing_move_counts(old, fresh);
+    ingest->processing = fresh;
+    processing_unref(ingest, old);
+    for (struct fm_link *link = ingest->idle.next; link != &ingest->idle; link = link->next)
+        free(fm_take(FM_CONTAINER(link, struct intake, link)->tallies)); /* as many as before */
+    return FM_OK;
 }
 
 size_t processing_tally_bytes(const struct processing *processing)
@@ -98,8 +151,7 @@ static int intake_process_into(struct intake *intake, struct fm_slice otlp, stru
         if (rc < 0)
             return rc;
         fm_buf_init(target, room);
-        rc = processing_run(intake->ingest->processing, intake->in_job, otlp, target,
-                            intake->tallies);
+        rc = processing_run(intake->processing, intake->in_job, otlp, target, intake->tallies);
         if (rc >= 0) {
             intake_give_back(intake, room - FM_MIN(room, (uint64_t)target->cap));
             return rc;
@@ -116,7 +168,7 @@ static int intake_process_into(struct intake *intake, struct fm_slice otlp, stru
 
 int intake_process(struct intake *intake)
 {
-    struct processing *processing = intake->ingest->processing;
+    struct processing *processing = intake->processing;
     struct fm_buf target;
 
     if (!intake->tallies)
@@ -140,7 +192,7 @@ void intake_count_processed(struct intake *intake)
     for (size_t i = 0; i < SAMPLE_HEAD_REASON_COUNT; i++)
         span_count -= intake->sampled.dropped[i];
     if (intake->is_processed)
-        processing_count(intake->ingest->processing, intake->tallies, span_count);
+        processing_count(intake->processing, intake->tallies, span_count);
 }
 
 /* ---- metrics ---- */

@@ -62,10 +62,11 @@ int net_client_new(struct net_client **ret_client, struct platform *platform,
         return fm_fail(why, FM_ECONFIG, "host name is empty or longer than 253 bytes");
     if (options->interface && strlen(options->interface) >= IF_NAMESIZE)
         return fm_fail(why, FM_ECONFIG, "\"%s\" is no name of an interface", options->interface);
-    struct net_client_tunnel tunnel = {0};
-    int rc = FM_OK;
-    if (options->proxy && options->proxy[0])
-        rc = tunnel_set(&tunnel, options->proxy, why);
+    struct net_proxy proxy = {.credentials = ""};
+    bool has_proxy = options->proxy && options->proxy[0];
+    int rc = has_proxy ? net_proxy_set(&proxy, options->proxy, why) : FM_OK;
+    if (rc == FM_OK && has_proxy && options->proxy_auth_file && options->proxy_auth_file[0])
+        rc = net_proxy_load(&proxy, platform, options->proxy_auth_file, why);
     if (rc == FM_OK && options->tls)
         rc = tls_config_new_client(&tls, options->tls_ca_file, why);
     if (rc < 0)
@@ -87,7 +88,8 @@ int net_client_new(struct net_client **ret_client, struct platform *platform,
         (void)snprintf(client->interface, sizeof client->interface, "%s", options->interface);
     client->port = options->port;
     client->tls = tls;
-    client->tunnel = tunnel;
+    client->tunnel.is_set = has_proxy;
+    client->tunnel.proxy = proxy;
     client->connect_timeout_ns = options->connect_timeout_ns;
     client->stall_timeout_ns = options->stall_timeout_ns;
     client->state = (struct fm_sm){client_rules, CLIENT_IDLE};
@@ -296,7 +298,8 @@ void client_on_connected(struct net_client *client, int failure)
         return;
     }
     fm_sm_move(&client->state, CLIENT_TUNNEL);
-    if (tunnel_begin(client) < 0)
+    if (link_send_plain(client->link, tunnel_begin(&client->tunnel, client->host, client->port)) <
+        0)
         client_stop(client, client_fail(client, FM_EIO, "write", NULL));
     client_settle(client);
 }
@@ -304,7 +307,7 @@ void client_on_connected(struct net_client *client, int failure)
 void client_on_tunnel_bytes(struct net_client *client, struct fm_slice input)
 {
     struct fm_why why;
-    int rc = tunnel_on_bytes(client, input, &why);
+    int rc = tunnel_on_bytes(&client->tunnel, input, &why);
     if (rc == FM_MORE)
         return;
     if (rc == FM_OK) {
@@ -348,9 +351,9 @@ static void client_resolve(struct net_client *client)
 
     client->reused = false;
     fm_sm_move(&client->state, CLIENT_RESOLVING);
-    const char *host = client->tunnel.is_set ? client->tunnel.proxy.host : client->host;
+    const char *host = client->tunnel.is_set ? client->tunnel.proxy.endpoint.host : client->host;
     (void)snprintf(port, sizeof port, "%u",
-                   client->tunnel.is_set ? client->tunnel.proxy.port : client->port);
+                   client->tunnel.is_set ? client->tunnel.proxy.endpoint.port : client->port);
     client_start_watch(client, client->connect_timeout_ns);
     if (lookup)
         failure =

@@ -6,6 +6,7 @@
 #include <net/if.h>
 
 #include "internal.h"
+#include "tunnel.h"
 
 enum client_state { /* up to HANDSHAKE the connect timeout counts, then the stall timeout */
                     CLIENT_IDLE,
@@ -37,13 +38,6 @@ struct client_lookup { /* owned by libuv while it runs; an abandoned one frees i
     struct net_client *client; /* borrowed; NULL: abandoned */
 };
 
-struct net_client_tunnel {
-    bool is_set;
-    struct net_endpoint proxy;
-    char question[640], answer[4096];
-    size_t answer_len;
-};
-
 struct net_client {
     struct platform *platform;   /* borrowed */
     uv_loop_t *loop;             /* borrowed */
@@ -51,7 +45,7 @@ struct net_client {
     char interface[IF_NAMESIZE]; /* "": any */
     uint16_t port;
     struct tls_config *tls; /* shared; NULL: plain */
-    struct net_client_tunnel tunnel;
+    struct tunnel tunnel;
     uint64_t connect_timeout_ns, stall_timeout_ns;
     struct http_limits limits;
 
@@ -108,10 +102,5 @@ FM_MUST int link_send_plain(struct link *link, struct fm_slice bytes);
 bool link_is_writing(const struct link *link);
 bool link_has_moved(struct link *link); /* bytes went out since the last question */
 void link_on_handshake_bytes(struct link *link);
-
-/* tunnel.c: "http://host:port" or "host:port" of a proxy; the question to it; its answer. */
-FM_MUST int tunnel_set(struct net_client_tunnel *tunnel, const char *proxy, struct fm_why *why);
-FM_MUST int tunnel_begin(struct net_client *client);
-FM_MUST int tunnel_on_bytes(struct net_client *client, struct fm_slice input, struct fm_why *why);
 
 #endif

@@ -232,7 +232,7 @@ static void fetcher_thread(void *self)
 static int fetcher_start(struct net_fetcher *fetcher)
 {
     sigset_t all, before;
-    int rc = uv_platform_new(&fetcher->platform, 1);
+    int rc = uv_platform_new(&fetcher->platform, 1, 1);
     if (rc < 0)
         return rc;
     if (uv_async_init(uv_platform_loop(fetcher->platform), &fetcher->wake, fetcher_on_wake)) {

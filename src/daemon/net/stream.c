@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A byte stream to a server on libuv.
  *
- *   LOOKING UP --> CONNECTING --> (HANDSHAKE) --> OPEN --> ENDED
+ *   LOOKING UP --> CONNECTING --> (TUNNEL) --> (HANDSHAKE) --> OPEN --> ENDED
  *                    ^      v                               free: any --> CLOSING, released in
  *                    CHANGING    a name has more            on_close
  *                                addresses: a new socket for the next one
@@ -21,12 +21,19 @@
 
 #include "fermata/uv.h"
 #include "tls.h"
+#include "tunnel.h"
 
 #define STREAM_READ_BYTES FM_KIB(64)
 
 struct net_stream_tls {
     struct tls_config *config; /* shared with the connections */
     char *server_name;         /* owned */
+};
+
+struct stream_way { /* through a proxy */
+    struct tunnel tunnel;
+    struct net_endpoint target;
+    uv_write_t write;
 };
 
 struct net_stream {
@@ -46,6 +53,8 @@ struct net_stream {
     unsigned handle_count; /* open handles and the look-up under way */
     bool is_looking, is_changing, is_reading, is_open, is_ended, is_freed;
     uint16_t port;
+    bool is_in_tunnel;        /* behind the proxy's answer, or there is no proxy */
+    struct stream_way *way;   /* owned; NULL: straight there */
     struct tls *tls;          /* owned; NULL: plain */
     struct fm_buf ciphertext; /* under way */
     bool is_sending;          /* libuv has it */
@@ -62,6 +71,7 @@ static void stream_release(struct net_stream *stream)
     uv_freeaddrinfo(stream->addresses);
     tls_free(stream->tls);
     fm_buf_fini(&stream->ciphertext);
+    free(stream->way);
     free(stream);
 }
 
@@ -223,12 +233,57 @@ static void stream_on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *
     *buf = uv_buf_init((char *)stream->buffer, sizeof stream->buffer);
 }
 
+/* Nothing is between us and the server any more. */
+static void stream_on_way(struct net_stream *stream)
+{
+    stream->is_in_tunnel = true;
+    if (stream->tls) {
+        stream_shake_hands(stream);
+        return;
+    }
+    stream->is_open = true;
+    stream->events->on_open(stream->self);
+}
+
+static void stream_on_asked(uv_write_t *request, int status)
+{
+    struct net_stream *stream = request->data;
+
+    if (status < 0 && !stream->is_freed)
+        stream_end(stream, status);
+}
+
+static void stream_ask_proxy(struct net_stream *stream)
+{
+    struct stream_way *way = stream->way;
+    struct fm_slice question = tunnel_begin(&way->tunnel, way->target.host, way->target.port);
+    uv_buf_t buffer = uv_buf_init((char *)(uintptr_t)question.ptr, (unsigned)question.len);
+
+    way->write.data = stream;
+    int status = uv_write(&way->write, &stream->socket.stream, &buffer, 1, stream_on_asked);
+    if (status < 0)
+        stream_end(stream, status);
+}
+
+static void stream_take_answer(struct net_stream *stream, struct fm_slice input)
+{
+    struct fm_why why;
+    int rc = tunnel_on_bytes(&stream->way->tunnel, input, &why);
+
+    if (rc == FM_OK)
+        stream_on_way(stream);
+    else if (rc < 0)
+        stream_end_as(stream, rc, why.text);
+}
+
 static void stream_on_read(uv_stream_t *handle, ssize_t len, const uv_buf_t *buf)
 {
     struct net_stream *stream = handle->data;
 
     if (len < 0)
         stream_end(stream, (int)len);
+    else if (len > 0 && !stream->is_ended && !stream->is_in_tunnel)
+        stream_take_answer(stream, fm_slice(buf->base, (size_t)len));
     else if (len > 0 && !stream->is_ended && stream->tls)
         stream_take_ciphertext(stream, fm_slice(buf->base, (size_t)len));
     else if (len > 0 && !stream->is_ended)
@@ -255,12 +310,10 @@ static void stream_on_connect(uv_connect_t *request, int status)
         return;
     }
     stream->is_reading = true;
-    if (stream->tls) {
-        stream_shake_hands(stream);
-        return;
-    }
-    stream->is_open = true;
-    stream->events->on_open(stream->self);
+    if (stream->way)
+        stream_ask_proxy(stream);
+    else
+        stream_on_way(stream);
 }
 
 static int stream_connect(struct net_stream *stream, const struct sockaddr *address)
@@ -358,6 +411,28 @@ int net_stream_open_tls(struct net_stream **ret_stream, struct platform *platfor
                         const struct net_endpoint *endpoint, struct net_stream_tls *tls,
                         const struct net_stream_events *events, void *self)
 {
+    return net_stream_open_through(ret_stream, platform, NULL, endpoint, tls, events, self);
+}
+
+static int stream_set_way(struct net_stream *stream, const struct net_proxy *proxy,
+                          const struct net_endpoint *target)
+{
+    if (!proxy)
+        return FM_OK;
+    stream->way = calloc(1, sizeof *stream->way);
+    if (!stream->way)
+        return FM_ENOMEM;
+    stream->way->tunnel.proxy = *proxy;
+    stream->way->target = *target;
+    return FM_OK;
+}
+
+int net_stream_open_through(struct net_stream **ret_stream, struct platform *platform,
+                            const struct net_proxy *proxy, const struct net_endpoint *target,
+                            struct net_stream_tls *tls, const struct net_stream_events *events,
+                            void *self)
+{
+    const struct net_endpoint *endpoint = proxy ? &proxy->endpoint : target;
     uv_loop_t *loop = uv_platform_loop(platform);
     struct net_stream *stream = calloc(1, sizeof *stream);
 
@@ -368,9 +443,12 @@ int net_stream_open_tls(struct net_stream **ret_stream, struct platform *platfor
     fm_buf_init(&stream->ciphertext, SIZE_MAX / 4);
     int rc = tls ? tls_new(&stream->tls, tls->config, tls->server_name) : FM_OK;
     if (rc == FM_OK)
+        rc = stream_set_way(stream, proxy, target);
+    if (rc == FM_OK)
         rc = stream_init_handles(stream, loop, endpoint->is_unix);
     if (rc < 0) {
         tls_free(stream->tls);
+        free(stream->way);
         free(stream);
         return rc;
     }

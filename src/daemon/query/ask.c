@@ -5,8 +5,8 @@
  *
  * Suspended in WAITING (a question before it ends), LISTING (of a bucket), PREPARING, FINISHING
  * (their job) and RUNNING:
- * up to worker_count jobs have a place each, and beside them one merges what they found.  Places
- * are given out newest first and not at all if nothing in them could enter the answer.
+ * up to worker_count jobs have a share of a place each, and beside them one merges what they found.
+ * Places are given out newest first and not at all if nothing in them could enter the answer.
  * The deadline and a client that goes set one flag that every job looks at; the machine ends when
  * none of its jobs runs any more.
  */
@@ -31,9 +31,10 @@ static void ask_run_next(struct query_engine *engine);
 
 /* ---- the end ---- */
 
-static void worker_fini(struct query_worker *worker)
+void worker_release(struct query_worker *worker)
 {
     struct block_cache *cache = &worker->task->engine->ids;
+    worker->has_result = false;
     block_cache_release(cache, fm_take(worker->ids));
     block_cache_release(&worker->task->engine->lists, fm_take(worker->list));
     for (uint32_t i = 0; i < worker->near_count; i++) {
@@ -53,7 +54,7 @@ static struct query_task *query_task_free(struct query_task *task)
 {
     for (uint32_t i = 0; i < task->worker_count; i++) {
         if (task->workers[i].task)
-            worker_fini(&task->workers[i]);
+            worker_release(&task->workers[i]);
     }
     task_release_lists(task);
     fm_buf_fini(&task->list_key);
@@ -108,7 +109,7 @@ static void task_end(struct query_task *task, bool was_running)
     pf_timer_stop(engine->platform, &ask->ending);
     metric_observe(&engine->ask_seconds, pf_now_ns(engine->platform) - task->begin_ns);
     metric_add(&engine->inspected_bytes_total, task->stats.inspected_bytes);
-    metric_add(&engine->blocks_failed_total, task->damaged_count);
+    metric_add(&engine->blocks_failed_total, task->damaged_count + task->lost_count);
     metric_add(&engine->asks_joined, task->joined_count);
     ask->why = task->why;
     if (rc < 0 && (rc != task->rc || !ask->why.text[0]))
@@ -155,47 +156,25 @@ static void worker_done(struct pf_job *job)
     struct query_worker *worker = FM_CONTAINER(job, struct query_worker, job);
     struct query_task *task = worker->task;
     worker->is_running = false;
-    worker->has_result = true;
-    task->done_count += !task->places[worker->place].is_beyond;
-    if (worker->part)
-        task->floor_ns = FM_MAX(task->floor_ns, ask_part_floor_ns(worker->part));
-    if (worker->rc < 0 && task->rc == FM_OK) {
-        task->rc = worker->rc;
-        task->why = worker->why;
-    }
+    task_take(task, worker);
     task_step(task);
-}
-
-/* The next place that could add to the answer; false: there is none. */
-static bool task_next_place(struct query_task *task, uint32_t *ret_place)
-{
-    for (; task->next_place < task->place_count && !task->is_full; task->next_place++) {
-        const struct query_place *place = &task->places[task->next_place];
-        if (!place->is_asked)
-            continue;
-        if (place->end_ns >= task->floor_ns) {
-            *ret_place = task->next_place++;
-            return true;
-        }
-        task->done_count += !place->is_beyond; /* without opening it */
-    }
-    return false;
 }
 
 static void task_start_workers(struct query_task *task)
 {
     for (uint32_t i = 0; i < task->worker_count && task->rc == FM_OK; i++) {
         struct query_worker *worker = &task->workers[i];
-        if (worker->is_running || worker->has_result || !task_next_place(task, &worker->place))
+        if (worker->is_running || worker->has_result || !task_give(task, worker))
             continue;
         worker->task = task;
+        atomic_store(&worker->is_dropped, false);
         worker->floor_ns = task->floor_ns;
         worker->is_damaged = false;
         worker->job =
             (struct pf_job){.work = worker_work, .done = worker_done, .lane = PF_LANE_QUERY};
         task->rc = worker_find_near(worker);
         if (task->rc < 0) {
-            worker_fini(worker);
+            worker_release(worker);
             return;
         }
         worker->is_running = true;
@@ -243,17 +222,11 @@ static void task_job_done(struct pf_job *job)
 {
     struct query_task *task = FM_CONTAINER(job, struct query_task, job);
     task->job_runs = false;
-    task->floor_ns = FM_MAX(task->floor_ns, task->main_floor_ns);
-    task->is_full |= task->main_is_full;
     if (task->job_rc < 0 && task->rc == FM_OK) {
         task->rc = task->job_rc;
         task->why = task->job_why;
     }
-    for (uint32_t i = 0; i < task->merged_count; i++) {
-        worker_fini(task->merged[i]);
-        task->merged[i]->has_result = false;
-    }
-    task->merged_count = 0;
+    task_on_merged(task);
     task_release_lists(task);
     if (task->wants_part)
         task_give_part(task);
@@ -275,7 +248,7 @@ static void task_start_merge(struct query_task *task)
     if (task->job_runs || task->rc < 0)
         return;
     for (uint32_t i = 0; i < task->worker_count; i++) {
-        if (task->workers[i].has_result)
+        if (worker_is_whole(&task->workers[i]))
             task->merged[task->merged_count++] = &task->workers[i];
     }
     if (!task->merged_count && !task->lists.len)
@@ -434,7 +407,11 @@ void query_ask_start(struct query_engine *engine, struct query_ask *ask)
 void query_ask_cancel(struct query_engine *engine, struct query_ask *ask)
 {
     struct query_task *task = ask->task;
-    if (atomic_exchange(&ask->cancelled, true) || !task || task->sm.state != TASK_WAITING)
+    if (atomic_exchange(&ask->cancelled, true) || !task)
+        return;
+    for (uint32_t i = 0; i < task->worker_count; i++)
+        atomic_store(&task->workers[i].is_dropped, true);
+    if (task->sm.state != TASK_WAITING)
         return;
     fm_list_remove(&task->link);
     engine->asks_waiting_count--;
@@ -484,6 +461,11 @@ void ask_put_metrics(const struct query_engine *engine, struct fm_buf *out)
     metric_counter(out, "fermata_query_joined_traces_total",
                    "Traces put together from several places to be judged.", &engine->asks_joined);
     metric_counter(out, "fermata_query_parts_total", "Answers given in part.", &engine->asks_parts);
+    metric_counter(out, "fermata_query_shares_total", "Blocks, or shares of one, that were begun.",
+                   &engine->asks_shares);
+    metric_counter(out, "fermata_query_shares_dropped_total",
+                   "Of these: left before the end, because others had answered.",
+                   &engine->asks_dropped);
     metric_gauge(out, "fermata_query_ids_cache_bytes", "Ids of blocks kept to find such traces.",
                  engine->ids.bytes);
     metric_counter(out, "fermata_query_ids_cache_hits_total", "Ids found there.",

@@ -43,6 +43,18 @@ static int task_merge_one(struct query_task *task, struct query_worker *worker, 
     return rc;
 }
 
+/* What a search has found so far says how much of the rest will be needed. */
+static int task_count_found(struct query_task *task, struct fm_why *why)
+{
+    struct ask_found found;
+    if (ask_kind(task->question) != ASK_SEARCH)
+        return FM_OK;
+    int rc = ask_part_found(task->main, &found, why);
+    if (rc == FM_OK)
+        task->main_found_count = found.count;
+    return rc;
+}
+
 int task_merge(struct query_task *task, struct fm_why *why)
 {
     struct query_found found;
@@ -54,6 +66,9 @@ int task_merge(struct query_task *task, struct fm_why *why)
         if (rc < 0)
             return rc;
     }
+    rc = task_count_found(task, why);
+    if (rc < 0)
+        return rc;
     task->main_floor_ns = ask_part_floor_ns(task->main);
     task->main_is_full = ask_part_is_full(task->main);
     if (!task->wants_part)
@@ -77,6 +92,7 @@ int task_merge(struct query_task *task, struct fm_why *why)
 
 struct joiner {
     struct query_task *task;
+    size_t memory;                     /* of all threads, none of which runs any more */
     struct eval_candidate *candidates; /* owned; newest first, distinct */
     size_t candidate_count;
     const struct query_piece *all; /* borrowed; by id, then place; distinct */
@@ -203,7 +219,7 @@ static int joiner_read_block(struct joiner *joiner, const struct query_piece *pi
     if (rc < 0)
         return rc;
     if (count > SPARSE_MAX)
-        rc = ask_ids_of_block(opened.block, task->memory_part, &ids, joiner->why);
+        rc = ask_ids_of_block(opened.block, joiner->memory, &ids, joiner->why);
     if (rc == FM_OK)
         rc = joiner_read_rows(joiner, opened.block, ids, pieces, count);
     free(ids);
@@ -346,14 +362,14 @@ static int joiner_batch(struct joiner *joiner, const struct eval_candidate *cand
                         size_t count, struct fm_why *why)
 {
     struct query_task *task = joiner->task;
-    const struct ask_limits limits = {.memory_max = PART_MEMORY(task->memory_part),
+    const struct ask_limits limits = {.memory_max = PART_MEMORY(joiner->memory),
                                       .cancelled = &task->ask->cancelled};
     FM_AUTO(ask_part) part = NULL;
     int rc = batch_init(joiner, candidates, count);
     if (rc == FM_OK)
         rc = ask_part_new(&part, task->question, &limits, why);
     if (rc == FM_OK)
-        rc = rows_evaluate(part, ROWS_MEMORY(task->memory_part), joiner_fill, joiner, why);
+        rc = rows_evaluate(part, ROWS_MEMORY(joiner->memory), joiner_fill, joiner, why);
     if (rc == FM_OK)
         rc = ask_part_merge(task->main, part);
     task->joined_count += joiner->id_count;
@@ -380,7 +396,7 @@ static int joiner_run(struct joiner *joiner, struct fm_why *why)
 
 static int task_join(struct query_task *task, struct fm_why *why)
 {
-    struct joiner joiner = {.task = task};
+    struct joiner joiner = {.task = task, .memory = task->memory_part * task->worker_count};
     fm_buf_init(&joiner.otlp, SIZE_MAX / 4);
     int rc = joiner_list_candidates(&joiner);
     if (rc == FM_OK && joiner.candidate_count) {

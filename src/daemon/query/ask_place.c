@@ -294,7 +294,7 @@ static int head_on_record(void *self, const struct store_record *record, struct 
 {
     struct head_fill *fill = self;
     (void)record;
-    if (task_is_cancelled(fill->worker->task))
+    if (worker_is_cancelled(fill->worker))
         return FM_ECANCELLED;
     int rc = frame_rows_add(fill->rows, otlp, head_wants_trace, fill, fill->why);
     if (rc != FM_EMALFORMED)
@@ -352,7 +352,7 @@ static int worker_ask_head(struct query_worker *worker)
     }
     fm_buf_fini(&gather.keys);
     if (rc == FM_OK)
-        rc = rows_evaluate(worker->part, ROWS_MEMORY(worker->task->memory_part), head_fill, &fill,
+        rc = rows_evaluate(worker->part, ROWS_MEMORY(worker->memory), head_fill, &fill,
                            &worker->why);
     free(fill.keys);
     return rc;
@@ -367,7 +367,8 @@ static int worker_ask_block(struct query_worker *worker)
     int rc = place_open(&opened, task, worker->place, &worker->why);
     if (rc < 0)
         return rc == FM_EMALFORMED ? FM_ECORRUPT : rc;
-    rc = ask_part_add_block(worker->part, opened.block, &worker->why);
+    rc = ask_part_add_share(worker->part, opened.block, worker->share, worker->share_count,
+                            &worker->why);
     place_close(&opened, task);
     return rc;
 }
@@ -376,11 +377,12 @@ static int worker_ask(struct query_worker *worker)
 {
     struct query_task *task = worker->task;
     struct ask_limits limits = {
-        .memory_max = task->memory_part,
-        .cancelled = &task->ask->cancelled,
+        .memory_max = worker->memory,
+        .cancelled = &worker->is_dropped,
         .floor_ns = worker->floor_ns,
+        .keep = vector_cache_keep(&task->engine->vectors),
     };
-    if (task_is_cancelled(task))
+    if (worker_is_cancelled(worker))
         return FM_ECANCELLED;
     int rc = worker_find_shared(worker);
     if (rc < 0)
@@ -388,7 +390,7 @@ static int worker_ask(struct query_worker *worker)
     limits.partial = worker->partial;
     limits.partial_count = worker->partial_count;
     if (task->places[worker->place].is_head)
-        limits.memory_max = PART_MEMORY(task->memory_part);
+        limits.memory_max = PART_MEMORY(worker->memory);
     limits.for_list = worker_makes_list(worker);
     rc = ask_part_new(&worker->part, task->question, &limits, &worker->why);
     if (rc < 0)
@@ -410,8 +412,11 @@ static bool worker_is_damaged(const struct query_worker *worker)
 void worker_work(struct pf_job *job)
 {
     struct query_worker *worker = FM_CONTAINER(job, struct query_worker, job);
+    struct platform *platform = worker->task->engine->platform;
+    uint64_t begin_ns = pf_now_ns(platform);
     fm_buf_init(&worker->pieces, PIECES_MAX);
     worker->rc = worker_ask(worker);
+    worker->took_ns = pf_now_ns(platform) - begin_ns;
     if (worker_is_damaged(worker)) {
         log_warn("store.read_failed", "why=\"%s\"", worker->why.text);
         worker->is_damaged = true;

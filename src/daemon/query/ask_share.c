@@ -31,7 +31,7 @@ static int worker_load_ids(struct query_worker *worker, uint32_t place, struct c
     int rc = place_open(&opened, task, place, &worker->why);
     if (rc < 0)
         return rc;
-    rc = ask_ids_of_block(opened.block, task->memory_part, &ids, &worker->why);
+    rc = ask_ids_of_block(opened.block, worker->memory, &ids, &worker->why);
     place_close(&opened, task);
     if (rc < 0)
         return rc;
@@ -124,7 +124,7 @@ static int worker_list_partial(struct query_worker *worker)
         count += near_ids(&worker->nears[i]) ? near_ids(&worker->nears[i])->count : 0;
     if (!count)
         return FM_OK;
-    if (count > worker->task->memory_part / (2 * sizeof(struct trace_id)))
+    if (count > worker->memory / (2 * sizeof(struct trace_id)))
         return fm_fail(&worker->why, FM_ELIMIT, "too many traces lie in several blocks");
     struct trace_id *scratch = malloc(count * sizeof *scratch);
     worker->partial = malloc(count * sizeof *worker->partial);
@@ -148,7 +148,7 @@ int worker_find_shared(struct query_worker *worker)
         int rc = worker_share(worker, &worker->nears[i]);
         if (rc == FM_ENOMEM || rc == FM_ELIMIT)
             return rc;
-        if (task_is_cancelled(worker->task))
+        if (worker_is_cancelled(worker))
             return FM_ECANCELLED;
     }
     return worker_list_partial(worker);

@@ -3,12 +3,14 @@
  *
  *   query.c      engine, trace by id, metrics
  *   ask.c        questions over many traces: the machine on the loop
- *   ask_place.c  its jobs: one place (the head or a block) each
+ *   ask_give.c   which place or share of one is read next, and what is dropped
+ *   ask_place.c  its jobs: one place (the head or a block) or a share of it each
  *   ask_share.c  which traces lie in several places, and the pieces of those that may matter
  *   ask_end.c    its jobs: merging, traces that lie in several places, the answer
  *   bucket.c     blocks of the bucket as places
  *   block_cache.c  ids of blocks, what blocks share, their names and values, between questions
  *   list_cache.c   the part of it that answers for names and values
+ *   vector_cache.c  what was decoded of blocks, between questions
  */
 #ifndef QUERY_INTERNAL_H
 #define QUERY_INTERNAL_H
@@ -19,6 +21,7 @@
 #include "fermata/query_ask.h"
 #include "fermata/store_read.h"
 #include "fermata/units.h"
+#include "vector_cache.h"
 
 #define QUERY_QUEUE_PER_SLOT 16u
 #define QUERY_THREADS_MAX    16u
@@ -65,6 +68,13 @@ void block_cache_forget(struct block_cache *cache, const struct block_id *id);
 
 /* ---- the engine ---- */
 
+/* What it took to ask a block something: so small a thing is not divided the next time. */
+#define ASK_COSTS 512u
+struct ask_cost {
+    uint64_t key; /* of the block and the question */
+    uint64_t ns;  /* of all threads together */
+};
+
 struct query_engine {
     struct platform *platform;
     struct store *store;
@@ -75,12 +85,14 @@ struct query_engine {
     struct fm_link asks_waiting; /* struct query_task */
     uint32_t asks_waiting_count, asks_running_count;
     struct block_cache ids, lists;
+    struct ask_cost costs[ASK_COSTS];
+    struct vector_cache vectors;
     atomic_bool is_stopping;
     metric queries_total, refused_total, failed_total, inspected_bytes_total, blocks_failed_total;
     struct metric_histogram seconds;
     metric asks_total[QUERY_TRACES + 1];
     metric asks_refused, asks_wrong, asks_timeout, asks_limit, asks_cancelled, asks_failed;
-    metric asks_joined, asks_parts;
+    metric asks_joined, asks_parts, asks_shares, asks_dropped;
     struct metric_histogram ask_seconds;
 };
 void ask_put_metrics(const struct query_engine *engine, struct fm_buf *out);
@@ -94,6 +106,13 @@ struct query_place { /* the head or a block; newest first */
     uint64_t start_ns, end_ns; /* of its spans */
     bool is_asked;             /* overlaps the window, or: */
     bool is_beyond;            /* does not, but may hold parts of traces that do */
+    /* the loop's */
+    bool is_begun;        /* or passed over */
+    bool is_open;         /* begun, and what was found in it not merged yet */
+    bool is_lost;         /* could not be read */
+    uint32_t share_count; /* each is a job's */
+    uint32_t shares_given, shares_left;
+    uint64_t took_ns; /* of those that ended */
 };
 
 struct query_piece { /* of a trace that lies in several places */
@@ -107,12 +126,15 @@ struct query_near { /* a place that may share traces with the one a worker has *
     struct ask_ids *with_head;        /* owned; what a block and the head share */
 };
 
-struct query_worker { /* one place at a time; its job's between submit and done */
+struct query_worker { /* one share of a place at a time; its job's between submit and done */
     struct pf_job job;
     struct query_task *task;
     bool is_running, has_result;
-    uint32_t place;
-    uint64_t floor_ns;
+    bool is_alone;          /* with the memory of all threads */
+    atomic_bool is_dropped; /* nobody waits for it any more */
+    uint32_t place, share, share_count;
+    size_t memory;
+    uint64_t floor_ns, took_ns;
     struct cache_entry *ids;  /* of its own place, as query_near.ids */
     struct query_near *nears; /* owned */
     uint32_t near_count;
@@ -161,12 +183,18 @@ struct query_task {
 
     struct query_worker workers[QUERY_THREADS_MAX];
     uint32_t worker_count;
-    size_t memory_part; /* of each place, of what was found, of the answer */
+    size_t memory_part; /* of each thread, of what was found, of the answer */
 
     /* the loop's */
     uint64_t floor_ns; /* no older trace can enter */
     bool is_full;
-    uint32_t done_count; /* places that are through */
+    bool is_alone;               /* something did not fit: one place at a time */
+    struct query_place *sharing; /* has shares that nobody was given; NULL: none has */
+    uint32_t open_count;         /* places */
+    uint32_t judged_count;       /* merged ones ... */
+    uint32_t found_count;        /* ... and the traces found in them */
+    uint32_t lost_count;         /* that could not be read */
+    uint32_t done_count;         /* that are through */
     int rc;
     struct fm_why why;
 
@@ -178,6 +206,7 @@ struct query_task {
     bool wants_part;
     struct fm_buf part;
     uint64_t main_floor_ns;
+    uint32_t main_found_count;
     bool main_is_full;
     struct answer_stats stats;
     uint64_t damaged_count, joined_count;
@@ -194,6 +223,23 @@ static inline const struct block_meta *task_meta(const struct query_task *task, 
     return at->is_listed ? &task->listed->blocks[at->block].meta
                          : &store_snapshot_block(task->snapshot, at->block)->meta;
 }
+
+static inline bool worker_is_cancelled(const struct query_worker *worker)
+{
+    return atomic_load(&worker->is_dropped);
+}
+
+/* ask.c: on the loop */
+void worker_release(struct query_worker *worker); /* has no result any more */
+
+/* ask_give.c: on the loop */
+
+/* The next share for a worker that has nothing; false: there is none, or it has to wait. */
+FM_MUST bool task_give(struct query_task *task, struct query_worker *worker);
+/* Its job is done: it keeps a result, or is released. */
+void task_take(struct query_task *task, struct query_worker *worker);
+bool worker_is_whole(const struct query_worker *worker); /* can be merged */
+void task_on_merged(struct query_task *task);
 
 /* bucket.c: jobs */
 

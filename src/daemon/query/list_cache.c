@@ -77,4 +77,5 @@ void query_forget_block(void *self, const struct block_id *id)
     struct query_engine *engine = self;
     block_cache_forget(&engine->ids, id);
     block_cache_forget(&engine->lists, id);
+    vector_cache_forget(&engine->vectors, id);
 }

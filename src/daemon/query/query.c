@@ -42,6 +42,11 @@ int query_engine_new(struct query_engine **ret_engine, struct platform *platform
     fm_list_init(&engine->asks_waiting);
     block_cache_init(&engine->ids, QUERY_IDS_BYTES_MAX, pf_random_u64(platform));
     block_cache_init(&engine->lists, options->lists_bytes_max, pf_random_u64(platform));
+    if (vector_cache_init(&engine->vectors, options->columns_bytes_max, pf_random_u64(platform)) <
+        0) {
+        free(engine);
+        return FM_ENOMEM;
+    }
     *ret_engine = engine;
     return FM_OK;
 }
@@ -59,6 +64,7 @@ struct query_engine *query_engine_free(struct query_engine *engine)
     FM_ASSERT(engine->asks_running_count == 0 && engine->asks_waiting_count == 0);
     block_cache_fini(&engine->ids);
     block_cache_fini(&engine->lists);
+    vector_cache_fini(&engine->vectors);
     free(engine);
     return NULL;
 }
@@ -194,6 +200,7 @@ void query_put_metrics(const struct query_engine *engine, struct fm_buf *out)
     metric_histogram_put(out, "fermata_query_trace_seconds", "Trace by id, from start to answer.",
                          &engine->seconds);
     ask_put_metrics(engine, out);
+    vector_cache_put_metrics(&engine->vectors, out);
     if (engine->options.bucket)
         bucket_reader_put_metrics(engine->options.bucket, out);
 }

@@ -33,6 +33,8 @@ struct cloud_client *bucket_cloud_take_client(struct bucket_cloud *cloud, struct
         .tls = strcmp(cloud->place.url.scheme, "https") == 0,
         .tls_ca_file = cloud->tls_ca_file,
         .interface = cloud->interface,
+        .proxy = cloud->proxy,
+        .proxy_auth_file = cloud->proxy_auth_file,
         .connect_timeout_ns = FM_MIN(cloud->timeout_ns, CONNECT_TIMEOUT_MAX_NS),
         .stall_timeout_ns = cloud->timeout_ns,
     };
@@ -83,6 +85,8 @@ static struct bucket *bucket_cloud_free(struct bucket *bucket)
     cloud_access_fini(&cloud->access);
     free(cloud->tls_ca_file);
     free(cloud->interface);
+    free(cloud->proxy);
+    free(cloud->proxy_auth_file);
     free(cloud->state_dir);
     free(cloud);
     return NULL;
@@ -138,6 +142,8 @@ static int bucket_cloud_set_options(struct bucket_cloud *cloud,
         return rc;
     cloud->tls_ca_file = cloud_text_copy(options->tls_ca_file, &ok);
     cloud->interface = cloud_text_copy(options->interface, &ok);
+    cloud->proxy = cloud_text_copy(options->proxy, &ok);
+    cloud->proxy_auth_file = cloud_text_copy(options->proxy_auth_file, &ok);
     cloud->state_dir = cloud_text_copy(options->state_dir, &ok);
     if (!ok)
         return fm_fail(why, FM_ENOMEM, "no memory for the bucket");

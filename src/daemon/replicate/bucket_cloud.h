@@ -43,7 +43,7 @@ struct cloud_session {
 struct cloud_access {
     struct platform *platform;
     enum cloud_auth auth;
-    char *secret_file, *tenant_id, *client_id, *tls_ca_file, *interface;
+    char *secret_file, *tenant_id, *client_id, *tls_ca_file, *interface, *proxy, *proxy_auth_file;
     struct cloud_url token_url;
     uint64_t timeout_ns;
     struct bucket_clock *clock; /* the bucket's */
@@ -78,7 +78,7 @@ struct bucket_cloud {
     struct platform *platform;
     struct cloud_place place;
     struct cloud_access access;
-    char *tls_ca_file, *interface, *state_dir;
+    char *tls_ca_file, *interface, *proxy, *proxy_auth_file, *state_dir;
     uint64_t single_put_max, block_bytes, timeout_ns;
     struct bucket_clock clock;
     struct cloud_client clients[CLOUD_CLIENTS_MAX];

@@ -40,6 +40,7 @@ static int bucket_s3_connect(struct bucket_s3 *s3, struct s3_client *slot, struc
         .tls_ca_file = s3->tls_ca_file,
         .interface = s3->interface,
         .proxy = s3->proxy,
+        .proxy_auth_file = s3->proxy_auth_file,
         .connect_timeout_ns = FM_MIN(s3->timeout_ns, CONNECT_TIMEOUT_MAX_NS),
         .stall_timeout_ns = s3->timeout_ns,
     };
@@ -109,6 +110,7 @@ static struct bucket *s3_free(struct bucket *bucket)
     free(s3->tls_ca_file);
     free(s3->interface);
     free(s3->proxy);
+    free(s3->proxy_auth_file);
     free(s3->state_dir);
     free(s3);
     return NULL;
@@ -184,6 +186,7 @@ static int bucket_s3_set_options(struct bucket_s3 *s3, const struct bucket_s3_op
     s3->tls_ca_file = text_copy(options->tls_ca_file, &ok);
     s3->interface = text_copy(options->interface, &ok);
     s3->proxy = text_copy(options->proxy, &ok);
+    s3->proxy_auth_file = text_copy(options->proxy_auth_file, &ok);
     s3->state_dir = text_copy(options->state_dir, &ok);
     if (!ok)
         return fm_fail(why, FM_ENOMEM, "no memory for the bucket");

@@ -44,7 +44,7 @@ struct bucket_s3 {
     char control_prefix[sizeof(((struct s3_endpoint *)0)->prefix)]; /* "": no control space */
     struct s3_storage storage;
     uint64_t generation; /* grows when the endpoint's host changes */
-    char *tls_ca_file, *interface, *proxy, *state_dir;
+    char *tls_ca_file, *interface, *proxy, *proxy_auth_file, *state_dir;
     uint64_t single_put_max, part_bytes, timeout_ns;
     struct credentials *credentials; /* borrowed; NULL: nothing is signed */
     struct bucket_clock clock;

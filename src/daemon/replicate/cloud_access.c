@@ -301,6 +301,8 @@ static int access_connect(struct cloud_access *access)
         .tls = strcmp(access->ask_url.scheme, "https") == 0,
         .tls_ca_file = access->tls_ca_file,
         .interface = access->interface,
+        .proxy = access->proxy,
+        .proxy_auth_file = access->proxy_auth_file,
         .connect_timeout_ns = FM_MIN(access->timeout_ns, DEADLINE_NS / 3),
         .stall_timeout_ns = FM_MIN(access->timeout_ns, DEADLINE_NS),
     };
@@ -459,8 +461,11 @@ int cloud_access_init(struct cloud_access *access, struct platform *platform,
     access->client_id = cloud_text_copy(options->client_id, &ok);
     access->tls_ca_file = cloud_text_copy(options->tls_ca_file, &ok);
     /* What is on this machine or beside it is not reached through the uplink. */
-    if (access->auth == CLOUD_AUTH_WORKLOAD || access->auth == CLOUD_AUTH_SERVICE_ACCOUNT)
+    if (access->auth == CLOUD_AUTH_WORKLOAD || access->auth == CLOUD_AUTH_SERVICE_ACCOUNT) {
         access->interface = cloud_text_copy(options->interface, &ok);
+        access->proxy = cloud_text_copy(options->proxy, &ok);
+        access->proxy_auth_file = cloud_text_copy(options->proxy_auth_file, &ok);
+    }
     if (!ok)
         return fm_fail(why, FM_ENOMEM, "no memory for the bucket");
     bool needs_file = access->auth == CLOUD_AUTH_SHARED_KEY || access->auth == CLOUD_AUTH_SAS ||
@@ -493,4 +498,6 @@ void cloud_access_fini(struct cloud_access *access)
     free(access->client_id);
     free(access->tls_ca_file);
     free(access->interface);
+    free(access->proxy);
+    free(access->proxy_auth_file);
 }

@@ -20,7 +20,6 @@ struct pending {
     bool is_dropped;           /* the store wants it gone: no more attempts, no marking */
     bool is_taken;             /* its name on the bucket belongs to something else */
     bool shared_fault;         /* the last failure was the endpoint's, not this block's */
-    bool is_stale;             /* it waited while the endpoint was in trouble: backlog */
 };
 
 /* One block on its way; see upload.c for the picture. */
@@ -90,7 +89,7 @@ void lanes_queue(struct lanes *lanes, struct pending *pending);
 void lanes_each(const struct lanes *lanes, void (*visit)(void *self, struct pending *pending),
                 void *self);
 bool lanes_are_empty(const struct lanes *lanes);
-enum upload_lane lanes_of(const struct replicator *replicator, const struct pending *pending,
+enum upload_lane lanes_of(const struct replicator *replicator, const struct store_block *block,
                           uint64_t wall_ns);
 /* The block to start now, taken out, with its lane; NULL: none may. */
 struct pending *lanes_pick(struct replicator *replicator, uint64_t now_ns,

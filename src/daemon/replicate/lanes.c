@@ -79,11 +79,11 @@ bool lanes_are_empty(const struct lanes *lanes)
     return true;
 }
 
-enum upload_lane lanes_of(const struct replicator *replicator, const struct pending *pending,
+enum upload_lane lanes_of(const struct replicator *replicator, const struct store_block *block,
                           uint64_t wall_ns)
 {
-    uint64_t sealed_ns = pending->block->sealed_unix_ns;
-    switch (lanes_list_of(pending->block)) {
+    uint64_t sealed_ns = block->sealed_unix_ns;
+    switch (lanes_list_of(block)) {
     case LANES_EXPRESS:
         return UPLOAD_EXPRESS;
     case LANES_RECALL:
@@ -93,7 +93,7 @@ enum upload_lane lanes_of(const struct replicator *replicator, const struct pend
         break;
     }
     bool is_old = wall_ns > sealed_ns && wall_ns - sealed_ns >= replicator->options.backlog_age_ns;
-    return is_old || pending->is_stale ? UPLOAD_BACKLOG : UPLOAD_FRESH;
+    return is_old || block->is_stale ? UPLOAD_BACKLOG : UPLOAD_FRESH;
 }
 
 uint64_t lanes_wire_bytes(const struct store_block *block)
@@ -118,7 +118,7 @@ static struct pending *lanes_first(const struct replicator *replicator, enum upl
     for (const struct fm_link *link = is_fresh ? list->prev : list->next; link != list;
          link = is_fresh ? link->prev : link->next) {
         struct pending *pending = pending_of(link);
-        if (lanes_of(replicator, pending, wall_ns) != lane)
+        if (lanes_of(replicator, pending->block, wall_ns) != lane)
             break; /* from here on it is the other one's */
         if (pending->ready_ns <= now_ns)
             return pending;

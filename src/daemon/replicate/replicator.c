@@ -159,7 +159,7 @@ static void replicator_visit_release(void *self, struct pending *pending)
     const bool *was_outage = self;
     if (pending->shared_fault && pending->attempt <= 3)
         pending->ready_ns = 0;
-    pending->is_stale |= *was_outage;
+    pending->block->is_stale |= *was_outage;
 }
 
 /* The endpoint works again: who failed because it did not need not wait any longer.  After an
@@ -332,6 +332,23 @@ void replicator_on_sealed(void *self, struct store_block *block)
     replicator_count(replicator, block, 1);
     lanes_queue(&replicator->lanes, pending);
     replicator_run(replicator);
+}
+
+/* What is recalled has its account where it comes from. */
+enum ledger_column replicator_lane_of(void *self, const struct store_block *block)
+{
+    struct replicator *replicator = self;
+    switch (lanes_of(replicator, block, pf_wall_ns(replicator->platform))) {
+    case UPLOAD_EXPRESS:
+        return LEDGER_PENDING_EXPRESS;
+    case UPLOAD_BACKLOG:
+        return LEDGER_PENDING_BACKLOG;
+    case UPLOAD_RECALL:
+    case UPLOAD_FRESH:
+    case UPLOAD_LANE_COUNT:
+        break;
+    }
+    return LEDGER_PENDING_FRESH;
 }
 
 struct replicator_search {

@@ -34,7 +34,7 @@ static void status_visit(void *self, struct pending *pending)
 {
     struct status_look *look = self;
     look->taken_blocks += pending->is_taken;
-    status_count(look, pending->block, lanes_of(look->replicator, pending, look->wall_ns));
+    status_count(look, pending->block, lanes_of(look->replicator, pending->block, look->wall_ns));
 }
 
 static void status_look(const struct replicator *replicator, struct status_look *look)

@@ -156,10 +156,11 @@ struct ahead {
     uint64_t key;                 /* verdict_key */
     uint64_t first_lsn, last_lsn; /* of the log, when they did */
     uint64_t span_count;          /* of these in the log then; UINT64_MAX: not known */
+    uint8_t group[16];            /* of the outbox, with which they did */
 };
-/* Whether all that a block has of the trace is among it.  entries: sorted. */
-bool ahead_has(const struct ahead *entries, size_t count, uint64_t key,
-               const struct store_block *block, uint64_t span_count);
+/* With what all that a block has of the trace has left, or NULL.  entries: sorted. */
+const struct ahead *ahead_find(const struct ahead *entries, size_t count, uint64_t key,
+                               const struct store_block *block, uint64_t span_count);
 int ahead_compare(const void *a, const void *b);
 
 struct urgent_trace {
@@ -179,7 +180,7 @@ struct urgent {
     bool is_round;
     struct urgent_tenant *tenants; /* owned */
     size_t tenant_count;
-    struct ahead *ring; /* owned; URGENT_AHEAD_MAX */
+    struct ahead *ring; /* owned; URGENT_AHEAD_MAX; NULL: nothing has left ahead */
     size_t ring_count, ring_at;
     /* a look at one tenant */
     struct pf_job job;
@@ -191,7 +192,8 @@ struct urgent {
     int rc;
     struct fm_why why;
     struct store_outgoing outgoing;
-    size_t next_trace; /* to go into it */
+    struct store_ahead ahead; /* of it; traces owned */
+    size_t next_trace;        /* to go into it */
 };
 struct sampler;
 FM_MUST int urgent_init(struct sampler *sampler, struct fm_why *why);

@@ -109,13 +109,30 @@ static struct sample_outcome judge_row(struct judging *judging, size_t row, size
     return outcome;
 }
 
-static void judge_rows(struct judging *judging)
+static int judge_ahead(struct judging *judging, size_t row, uint64_t key)
+{
+    struct store_decision *decision = judging->decision;
+    uint64_t spans = judging->survey.traces[row].span_count;
+    const struct ahead *ahead =
+        ahead_find(judging->ahead, judging->ahead_count, key, judging_block(judging), spans);
+    if (!ahead)
+        return FM_OK;
+    store_row_set(decision->ahead, row);
+    decision->facts.ahead_traces++;
+    decision->facts.ahead_spans += spans;
+    return store_decision_add_group(decision, ahead->group, spans);
+}
+
+static int judge_rows(struct judging *judging)
 {
     struct sampler *sampler = judging->sampler;
     struct store_decision *decision = judging->decision;
     const char *tenant = judging_block(judging)->meta.tenant;
     uint32_t slots[SAMPLE_RULES_MAX + SAMPLER_REASON_COUNT] = {0};
     size_t at = 0, index;
+    decision->policy_of = malloc(judging->ids->count + 1);
+    if (!decision->policy_of)
+        return FM_ENOMEM;
     for (size_t row = 0; row < judging->ids->count; row++) {
         uint64_t spans = judging->survey.traces[row].span_count;
         const struct sample_outcome outcome = judge_row(judging, row, &at, &index);
@@ -124,6 +141,7 @@ static void judge_rows(struct judging *judging)
             verdict = outcome.keep ? SAMPLE_KEPT : SAMPLE_DROPPED;
         judge_count(decision, slots, index, sampler_count_name(sampler, index), outcome.keep,
                     spans);
+        decision->policy_of[row] = (uint8_t)FM_MIN(slots[index] - 1, STORE_POLICY_BEYOND);
         decision->span_count += spans;
         if (outcome.keep) {
             store_row_set(decision->kept, row);
@@ -131,14 +149,12 @@ static void judge_rows(struct judging *judging)
             decision->facts.kept_spans += spans;
         }
         uint64_t key = verdict_key(tenant, trace_id_key(judging->ids->ids[row].bytes));
-        if (verdict == SAMPLE_EXPRESS &&
-            ahead_has(judging->ahead, judging->ahead_count, key, judging_block(judging), spans)) {
-            store_row_set(decision->ahead, row);
-            decision->facts.ahead_traces++;
-            decision->facts.ahead_spans += spans;
-        }
+        int rc = verdict == SAMPLE_EXPRESS ? judge_ahead(judging, row, key) : FM_OK;
+        if (rc < 0)
+            return rc;
         sample_memory_put(sampler->memory, key, verdict);
     }
+    return FM_OK;
 }
 
 /* ---- the job ---- */
@@ -193,7 +209,7 @@ static int judge(struct judging *judging, struct fm_why *why)
         rc = fm_fail(why, FM_ECORRUPT, "it has %llu spans, local.json says %llu",
                      (unsigned long long)span_count, (unsigned long long)block->span_count);
     if (rc == FM_OK)
-        judge_rows(judging);
+        rc = judge_rows(judging);
     store_opened_fini(&judging->opened, judging->snapshot);
     return rc;
 }

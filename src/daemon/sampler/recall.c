@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* recall - after a start, the verdicts that the latest decisions say. */
+/* recall - after a start, the verdicts that the latest decisions say.  Those that are known to
+ * have left ahead stay as they are. */
 #include <stdlib.h>
 
 #include "internal.h"
@@ -24,9 +25,9 @@ static int recall_block(struct recalling *recalling, struct fm_why *why)
         bool is_kept =
             decision->facts.verdict == STORE_WHOLE ||
             (decision->facts.verdict == STORE_PART && store_row_has(decision->kept, row));
-        sample_memory_put(sampler->memory,
-                          verdict_key(block->meta.tenant, trace_id_key(ids->ids[row].bytes)),
-                          is_kept ? SAMPLE_KEPT : SAMPLE_DROPPED);
+        uint64_t key = verdict_key(block->meta.tenant, trace_id_key(ids->ids[row].bytes));
+        if (sample_memory_find(sampler->memory, key) != SAMPLE_EXPRESS)
+            sample_memory_put(sampler->memory, key, is_kept ? SAMPLE_KEPT : SAMPLE_DROPPED);
     }
     free(ids);
     return FM_OK;

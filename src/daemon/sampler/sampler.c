@@ -167,6 +167,16 @@ void sampler_on_dropped(void *self, struct store_block *block)
         sampler->options.next.on_dropped(sampler->options.next.self, block);
 }
 
+enum ledger_column sampler_lane_of(void *self, const struct store_block *block)
+{
+    const struct sampler *sampler = self;
+    const struct store_observer *next = &sampler->options.next;
+    if (sampler->rules && !block->is_outgoing &&
+        store_block_decided(block)->verdict == STORE_UNDECIDED)
+        return LEDGER_PENDING_DECIDING;
+    return next->lane_of ? next->lane_of(next->self, block) : LEDGER_PENDING_FRESH;
+}
+
 /* ---- recalling ---- */
 
 /* The latest ones, the oldest of these first, so that it is the first to be forgotten. */
@@ -513,13 +523,15 @@ static int sampler_prepare(struct sampler *sampler, struct fm_why *why)
         rc = sample_memory_new(&sampler->memory, bytes_max, pf_random_u64(sampler->platform));
     if (rc < 0)
         return fm_fail(why, rc, "no memory for verdicts");
-    sampler->memory_stats = sample_memory_stats(sampler->memory);
     sampler->count_count = sample_rule_count(sampler->rules) + SAMPLER_REASON_COUNT;
     sampler->counts = calloc(sampler->count_count, sizeof *sampler->counts);
     if (!sampler->counts)
         return fm_fail(why, FM_ENOMEM, "no memory for counters");
     rc = leaves_init(&sampler->leaves, sampler->rules, why);
-    return rc < 0 ? rc : urgent_init(sampler, why);
+    if (rc == FM_OK)
+        rc = urgent_init(sampler, why);
+    sampler->memory_stats = sample_memory_stats(sampler->memory);
+    return rc;
 }
 
 int sampler_new(struct sampler **ret_sampler, struct platform *platform, struct store *store,

@@ -50,6 +50,19 @@ void sampler_get_status(const struct sampler *sampler, struct sampler_status *re
     *ret_status = status;
 }
 
+bool sampler_policy_at(const struct sampler *sampler, size_t index,
+                       struct sampler_policy *ret_policy)
+{
+    if (index >= sampler->count_count)
+        return false;
+    *ret_policy = (struct sampler_policy){
+        .name = sampler_count_name(sampler, index),
+        .kept_spans = metric_get(&sampler->counts[index].kept),
+        .dropped_spans = metric_get(&sampler->counts[index].dropped),
+    };
+    return true;
+}
+
 static void status_put_spans(const struct sampler *sampler, struct fm_buf *out)
 {
     const char *name = "fermata_sampled_spans_total";

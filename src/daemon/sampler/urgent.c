@@ -2,9 +2,9 @@
 /* urgent - every now and then, tenant by tenant: what came into the log since the last look is
  * judged by the rules that are urgent, and the traces that these keep leave with all spans so far.
  *
- * URG-1  A trace leaves ahead once.  It is remembered, so that the decision about its blocks keeps
- *        the rest, and rows of which every span has left are not made again.  What is remembered is
- *        gone after a restart: then its spans are judged like others, and may leave twice.
+ * URG-1  A trace leaves ahead once.  It is remembered, here and by the store (store_outbox.h), so
+ *        that the decision about its blocks keeps the rest, and rows of which every span has left
+ *        are not made again, before or after a restart.
  * URG-2  A look that fails is repeated at the next one, over what it did not see.
  */
 #include <stdio.h>
@@ -24,28 +24,39 @@ int ahead_compare(const void *a, const void *b)
 
 /* Either the block ends before the look, or it begins where the log began then, so that all spans
  * the look found in the log are in it: it has others if it has more. */
-bool ahead_has(const struct ahead *entries, size_t count, uint64_t key,
-               const struct store_block *block, uint64_t span_count)
+const struct ahead *ahead_find(const struct ahead *entries, size_t count, uint64_t key,
+                               const struct store_block *block, uint64_t span_count)
 {
     const struct ahead wanted = {.key = key};
     const struct ahead *entry =
         count ? bsearch(&wanted, entries, count, sizeof *entries, ahead_compare) : NULL;
     if (!entry || entry->span_count == UINT64_MAX)
-        return false;
+        return NULL;
     return block->last_lsn <= entry->last_lsn ||
-           (block->first_lsn <= entry->first_lsn && span_count == entry->span_count);
+                   (block->first_lsn <= entry->first_lsn && span_count == entry->span_count)
+               ? entry
+               : NULL;
 }
 
-static void urgent_note_ahead(struct sampler *sampler, const struct urgent_trace *trace)
+/* What does not find room here leaves once more with its block. */
+static void urgent_note_ahead(void *self, const char *tenant, const struct store_ahead *ahead)
 {
+    struct sampler *sampler = self;
     struct urgent *urgent = &sampler->urgent;
-    uint64_t key = verdict_key(urgent->tenant->name, trace_id_key(trace->id.bytes));
-    urgent->ring[urgent->ring_at] =
-        (struct ahead){key, urgent->first_lsn, urgent->last_lsn, trace->span_count};
-    urgent->ring_at = (urgent->ring_at + 1) % URGENT_AHEAD_MAX;
-    urgent->ring_count = FM_MIN(urgent->ring_count + 1, URGENT_AHEAD_MAX);
-    sample_memory_put(sampler->memory, key, SAMPLE_EXPRESS);
-    metric_add(&sampler->urgent_traces, 1);
+    if (!urgent->ring)
+        urgent->ring = malloc(URGENT_AHEAD_MAX * sizeof *urgent->ring);
+    if (!urgent->ring)
+        return;
+    for (size_t i = 0; i < ahead->trace_count; i++) {
+        const struct store_ahead_trace *trace = &ahead->traces[i];
+        uint64_t key = verdict_key(tenant, trace->key);
+        struct ahead *entry = &urgent->ring[urgent->ring_at];
+        *entry = (struct ahead){key, ahead->first_lsn, ahead->last_lsn, trace->span_count, {0}};
+        memcpy(entry->group, ahead->name, sizeof entry->group);
+        urgent->ring_at = (urgent->ring_at + 1) % URGENT_AHEAD_MAX;
+        urgent->ring_count = FM_MIN(urgent->ring_count + 1, URGENT_AHEAD_MAX);
+        sample_memory_put(sampler->memory, key, SAMPLE_EXPRESS);
+    }
 }
 
 /* ---- the look: a job ---- */
@@ -237,6 +248,20 @@ static void urgent_look_work(struct pf_job *job)
 
 /* ---- what leaves: from a job of the store ---- */
 
+static int urgent_list_ahead(struct urgent *urgent)
+{
+    const struct urgent_trace *found = (const void *)urgent->found.ptr;
+    struct store_ahead *ahead = &urgent->ahead;
+    size_t count = urgent->found.len / sizeof *found;
+    ahead->traces = malloc(count * sizeof *ahead->traces);
+    if (!ahead->traces)
+        return FM_ENOMEM;
+    for (; ahead->trace_count < count; ahead->trace_count++)
+        ahead->traces[ahead->trace_count] = (struct store_ahead_trace){
+            trace_id_key(found[ahead->trace_count].id.bytes), found[ahead->trace_count].span_count};
+    return FM_END;
+}
+
 static int urgent_next(void *self, struct fm_buf *otlp, struct fm_why *why)
 {
     struct sampler *sampler = self;
@@ -245,7 +270,7 @@ static int urgent_next(void *self, struct fm_buf *otlp, struct fm_why *why)
     struct store_read_stats stats = {0};
     FM_AUTO(trace) trace = NULL;
     if (urgent->next_trace == urgent->found.len / sizeof *found)
-        return FM_END;
+        return urgent_list_ahead(urgent);
     struct urgent_trace *next = &found[urgent->next_trace];
     int rc = trace_new(&trace, &next->id, sampler->options.memory_max / 2);
     if (rc == FM_OK)
@@ -283,14 +308,14 @@ static void urgent_on_sent(struct store_outgoing *outgoing, int rc)
 {
     struct sampler *sampler = outgoing->self;
     struct urgent *urgent = &sampler->urgent;
-    const struct urgent_trace *found = (void *)urgent->found.ptr;
-    size_t count = urgent->found.len / sizeof *found;
-    for (size_t i = 0; rc == FM_OK && i < count; i++)
-        urgent_note_ahead(sampler, &found[i]);
-    if (rc == FM_OK)
+    if (rc == FM_OK) {
+        urgent_note_ahead(sampler, urgent->tenant->name, &urgent->ahead);
+        metric_add(&sampler->urgent_traces, urgent->ahead.trace_count);
         metric_add(&sampler->urgent_spans, outgoing->span_count);
-    if (rc < 0)
+    } else {
         urgent->why = outgoing->why;
+    }
+    free(fm_take(urgent->ahead.traces));
     urgent_end_look(sampler, rc);
 }
 
@@ -298,16 +323,20 @@ static void urgent_send(struct sampler *sampler)
 {
     struct urgent *urgent = &sampler->urgent;
     urgent->next_trace = 0;
+    urgent->ahead =
+        (struct store_ahead){.first_lsn = urgent->first_lsn, .last_lsn = urgent->last_lsn};
     urgent->outgoing = (struct store_outgoing){
         .tenant = fm_slice_text(urgent->tenant->name),
         .lane = STORE_LANE_EXPRESS,
         .next = urgent_next,
+        .ahead = &urgent->ahead,
         .done = urgent_on_sent,
         .self = sampler,
     };
     /* Another look at the same log finds other traces: its group is another one. */
     sampler->platform->ops->random(sampler->platform, urgent->outgoing.name,
                                    sizeof urgent->outgoing.name);
+    memcpy(urgent->ahead.name, urgent->outgoing.name, sizeof urgent->ahead.name);
     fm_sm_move(&sampler->sm, SAMPLER_SENDING);
     store_outgoing_build(sampler->store, &urgent->outgoing);
 }
@@ -385,6 +414,7 @@ void urgent_step(struct sampler *sampler, uint64_t now_ns, uint64_t *wake_ns)
 int urgent_init(struct sampler *sampler, struct fm_why *why)
 {
     struct urgent *urgent = &sampler->urgent;
+    store_ahead_each(sampler->store, urgent_note_ahead, sampler);
     if (!urgent->rules)
         return FM_OK;
     if (!sampler->options.next.on_sealed || !sampler->options.urgent_interval_ns) {
@@ -392,8 +422,7 @@ int urgent_init(struct sampler *sampler, struct fm_why *why)
         return FM_OK;
     }
     urgent->due_ns = pf_boot_ns(sampler->platform) + sampler->options.urgent_interval_ns;
-    urgent->ring = malloc(URGENT_AHEAD_MAX * sizeof *urgent->ring);
-    int rc = urgent->ring ? sample_state_new(&urgent->state, urgent->rules) : FM_ENOMEM;
+    int rc = sample_state_new(&urgent->state, urgent->rules);
     if (rc < 0)
         return fm_fail(why, rc, "no memory for express policies");
     return leaves_init(&urgent->leaves, urgent->rules, why);
@@ -405,6 +434,7 @@ void urgent_fini(struct urgent *urgent)
     sample_state_free(urgent->state);
     sample_rules_free(urgent->rules);
     fm_buf_fini(&urgent->found);
+    free(urgent->ahead.traces);
     free(urgent->ring);
     free(urgent->tenants);
 }

@@ -31,6 +31,7 @@ struct block_entry *block_entry_free(struct store *store, struct block_entry *en
         return NULL;
     block_open_free(store, entry->opened);
     fm_list_remove(&entry->link);
+    free(entry->ahead);
     free(entry);
     return NULL;
 }
@@ -47,6 +48,10 @@ void block_entry_unref(struct block_entry *entry)
     if (--entry->refs > 0 || !entry->is_doomed) {
         if (entry->group)
             outbox_look(store);
+        return;
+    }
+    if (entry->is_replaced) {
+        block_entry_free(store, entry);
         return;
     }
     entry->opened = block_open_free(store, entry->opened);
@@ -119,6 +124,27 @@ void blocks_doom(struct store *store, struct block_entry *entry, enum store_end 
         cursors_let_go(store, entry);
     else
         cursors_on_doom(store, entry);
+    if (store->on_gone)
+        store->on_gone(store->gone_self, &entry->block.meta.id);
+    block_entry_unref(entry);
+}
+
+void blocks_replace(struct store *store, struct block_entry *entry, struct block_entry *made)
+{
+    struct tenant *tenant = entry->tenant;
+    size_t at = 0;
+    while (tenant->blocks[at] != entry)
+        at++;
+    tenant->blocks[at] = made;
+    made->tenant = tenant;
+    made->part = entry->part;
+    made->ahead = fm_take(entry->ahead);
+    made->ahead_count = entry->ahead_count;
+    entry->ahead_count = 0;
+    fm_list_append(&entry->link, &made->link); /* in front of it */
+    fm_list_remove(&entry->link);
+    entry->is_doomed = entry->is_replaced = true;
+    cursors_let_go(store, entry);
     if (store->on_gone)
         store->on_gone(store->gone_self, &entry->block.meta.id);
     block_entry_unref(entry);

@@ -174,6 +174,10 @@ static int build_prepare(struct build *build, struct fm_why *why)
     block->last_lsn = build->last_lsn;
     block->sealed_unix_ns = pf_wall_ns(store->platform);
     build->entry->sealed_steady_ns = clock_steady_ns(store);
+    if (build->cut->replaces) {
+        block->sealed_unix_ns = build->cut->replaces->block.sealed_unix_ns;
+        build->entry->sealed_steady_ns = build->cut->replaces->sealed_steady_ns;
+    }
     return making_begin(&build->making, &block->meta, why);
 }
 
@@ -216,6 +220,41 @@ static int build_write(struct build *build, struct fm_why *why)
     return rc;
 }
 
+/* What was decided about it holds for it. */
+static int build_copy_decision(struct build *build, const struct block_entry *old,
+                               struct fm_why *why)
+{
+    FM_AUTO(store_decision) decision = NULL;
+    struct fm_buf file;
+    int rc = store_block_read_decision(build->store->platform, &old->block, &decision, why);
+    if (rc < 0) /* it has none, or it is decided about again */
+        return rc == FM_EIO || rc == FM_ENOMEM ? rc : FM_OK;
+    fm_buf_init(&file, SIZE_MAX / 4);
+    store_decision_render(decision, &file);
+    rc = file.failed ? FM_ENOMEM
+                     : making_write_file(&build->making, "decision", fm_buf_slice(&file), why);
+    fm_buf_fini(&file);
+    if (rc == FM_OK)
+        rc = build->store->platform->ops->sync_dir(build->store->platform, build->making.folder,
+                                                   why);
+    build->entry->decided = decision->facts;
+    return rc;
+}
+
+/* MEND-1, MEND-2. */
+static int build_set_aside(struct build *build, const struct block_entry *old, struct fm_why *why)
+{
+    const struct store_block *made = &build->entry->block;
+    if (memcmp(&made->meta.id, &old->block.meta.id, sizeof made->meta.id) != 0 ||
+        made->meta.trace_count != old->block.meta.trace_count ||
+        made->span_count != old->block.span_count || build->cut->lost_records)
+        return fm_fail(why, FM_ENOTFOUND, "what the log has makes another block");
+    int rc = build_copy_decision(build, old, why);
+    if (rc == FM_OK)
+        rc = store_quarantine(build->store, old->block.path, "damaged; made again from the log");
+    return rc == FM_ENOTFOUND ? FM_OK : rc;
+}
+
 static int build_run(struct build *build)
 {
     struct fm_why *why = &build->cut->why;
@@ -225,6 +264,8 @@ static int build_run(struct build *build)
     rc = build_write(build, why);
     if (rc == FM_OK)
         rc = making_verify(&build->making, why);
+    if (rc == FM_OK && build->cut->replaces)
+        rc = build_set_aside(build, build->cut->replaces, why);
     if (rc == FM_OK) /* BUILD-2 */
         rc = making_publish(&build->making, build->entry->block.path, why);
     if (rc < 0)

@@ -10,9 +10,11 @@
  *        block; so no block holds both what a cursor has read and what it has not.
  * CUR-2  The limit is the place that would be found again after a crash, as long as that lies in
  *        the head: else a crash would send a whole block again.
+ * CUR-3  A read of the head pins its segments for one job, and its tenant is not cut meanwhile.
  * CUR-4  A cursor that reads decided blocks only has no place in the head but the one it began
- * with: it goes from block to block and waits in front of the first that is not decided. CUR-3  A
- * read of the head pins its segments for one job, and its tenant is not cut meanwhile.
+ *        with: it goes from block to block and waits in front of the first that is not decided.
+ * CUR-5  What was read and not passed on yet ends at marks, in order; each of them may become the
+ *        place, so a block ends at the first of them as it would at the place.
  */
 #include "internal.h"
 
@@ -26,8 +28,13 @@
 struct seat {
     struct tenant *tenant;    /* borrowed */
     struct store_place place; /* passed on */
-    struct store_place taken; /* read; place if nothing is under way */
+    struct store_place taken; /* read; place if nothing is under way, else the last mark */
     uint64_t saved_lsn;
+};
+
+struct cursor_mark { /* the end of what was read, until it is passed on */
+    size_t seat;
+    struct store_place place;
 };
 
 struct store_cursor {
@@ -36,6 +43,8 @@ struct store_cursor {
     struct store_cursor_options options;
     struct seat *seats; /* owned; numbered for ever */
     size_t seat_count, seat_capacity;
+    struct cursor_mark marks[STORE_CURSOR_READS_MAX]; /* CUR-5 */
+    size_t mark_count;
     uint64_t expired_spans, lost_spans, sampled_out_spans;
     /* the block it stands in */
     struct block_entry *entry; /* with a reference, or NULL */
@@ -134,15 +143,46 @@ void store_cursor_restore(struct store_cursor *cursor, const char *name,
         *seat = (struct seat){tenant, *place, *place, place->lsn};
 }
 
+/* ---- what was read and not passed on ---- */
+
+/* Of the tenant: the first mark, or the last; SIZE_MAX: there is none. */
+static size_t cursor_mark(const struct store_cursor *cursor, size_t tenant, bool is_last)
+{
+    size_t found = SIZE_MAX;
+    for (size_t i = 0; i < cursor->mark_count && (is_last || found == SIZE_MAX); i++) {
+        if (cursor->marks[i].seat == tenant)
+            found = i;
+    }
+    return found;
+}
+
+static void cursor_drop_mark(struct store_cursor *cursor, size_t index)
+{
+    cursor->mark_count--;
+    memmove(&cursor->marks[index], &cursor->marks[index + 1],
+            (cursor->mark_count - index) * sizeof cursor->marks[0]);
+}
+
 void store_cursor_advance(struct store_cursor *cursor, size_t tenant,
                           const struct store_place *place)
 {
-    cursor->seats[tenant].place = cursor->seats[tenant].taken = *place;
+    struct seat *seat = &cursor->seats[tenant];
+    size_t index = cursor_mark(cursor, tenant, false);
+    if (index != SIZE_MAX)
+        cursor_drop_mark(cursor, index);
+    seat->place = *place;
+    if (cursor_mark(cursor, tenant, true) == SIZE_MAX)
+        seat->taken = *place;
 }
 
 void store_cursor_rewind(struct store_cursor *cursor, size_t tenant)
 {
-    cursor->seats[tenant].taken = cursor->seats[tenant].place;
+    struct seat *seat = &cursor->seats[tenant];
+    size_t index = cursor_mark(cursor, tenant, true);
+    if (index != SIZE_MAX)
+        cursor_drop_mark(cursor, index);
+    index = cursor_mark(cursor, tenant, true);
+    seat->taken = index == SIZE_MAX ? seat->place : cursor->marks[index].place;
 }
 
 void store_cursor_saved(struct store_cursor *cursor, size_t tenant, uint64_t lsn)
@@ -244,7 +284,7 @@ static int cursor_source(const struct store_cursor *cursor, const struct seat *s
 {
     const struct store *store = cursor->store;
     const struct tenant *tenant = seat->tenant;
-    const struct store_place *place = &seat->place;
+    const struct store_place *place = &seat->taken;
     size_t index = tenant_block_behind(tenant, place);
     struct block_entry *entry = index < tenant->block_count ? tenant->blocks[index] : NULL;
     uint64_t limit_lsn = store_readable_lsn(store);
@@ -291,14 +331,14 @@ static void pending_date(struct store_pending *pending, uint64_t unix_ns)
     pending->records++;
 }
 
-void store_cursor_look(const struct store_cursor *cursor, size_t number, uint64_t spans_max,
-                       uint64_t bytes_max, struct store_pending *ret_pending)
+static struct store_pending cursor_look(const struct store_cursor *cursor,
+                                        const struct tenant *tenant,
+                                        const struct store_place *place, uint64_t spans_max,
+                                        uint64_t bytes_max)
 {
-    const struct seat *seat = &cursor->seats[number];
-    const struct tenant *tenant = seat->tenant;
     struct store_pending pending = {0};
     struct head_walk walk;
-    for (size_t i = tenant_block_behind(tenant, &seat->place); i < tenant->block_count; i++) {
+    for (size_t i = tenant_block_behind(tenant, place); i < tenant->block_count; i++) {
         const struct block_entry *entry = tenant->blocks[i];
         uint64_t age_ns = cursor->store->options.block_age_ns;
         uint64_t spans = cursor_spans(cursor, entry), whole = FM_MAX(entry->block.span_count, 1u);
@@ -309,15 +349,13 @@ void store_cursor_look(const struct store_cursor *cursor, size_t number, uint64_
             continue;
         pending_date(&pending,
                      entry->block.sealed_unix_ns - FM_MIN(age_ns, entry->block.sealed_unix_ns));
-        pending.spans += entry_share(entry, &seat->place, spans);
-        pending.block_bytes += entry_share(
-            entry, &seat->place, (uint64_t)((double)entry->block.meta.size_bytes * share));
+        pending.spans += entry_share(entry, place, spans);
+        pending.block_bytes +=
+            entry_share(entry, place, (uint64_t)((double)entry->block.meta.size_bytes * share));
     }
-    if (cursor->options.decided_only) {
-        *ret_pending = pending;
-        return;
-    }
-    uint64_t lsn = seat->place.lsn, limit_lsn = store_readable_lsn(cursor->store);
+    if (cursor->options.decided_only)
+        return pending;
+    uint64_t lsn = place->lsn, limit_lsn = store_readable_lsn(cursor->store);
     const struct head_record *record = tenant_record_behind(tenant, &walk, lsn, limit_lsn);
     for (; record && !pending_is_full(&pending, spans_max, bytes_max);
          record = head_walk_next(&walk, lsn, limit_lsn)) {
@@ -325,7 +363,21 @@ void store_cursor_look(const struct store_cursor *cursor, size_t number, uint64_
         pending.spans += record->span_count;
         pending.log_bytes += record->payload_bytes;
     }
-    *ret_pending = pending;
+    return pending;
+}
+
+void store_cursor_look(const struct store_cursor *cursor, size_t number, uint64_t spans_max,
+                       uint64_t bytes_max, struct store_pending *ret_pending)
+{
+    const struct seat *seat = &cursor->seats[number];
+    *ret_pending = cursor_look(cursor, seat->tenant, &seat->place, spans_max, bytes_max);
+}
+
+void store_cursor_look_ahead(const struct store_cursor *cursor, size_t number, uint64_t spans_max,
+                             uint64_t bytes_max, struct store_pending *ret_pending)
+{
+    const struct seat *seat = &cursor->seats[number];
+    *ret_pending = cursor_look(cursor, seat->tenant, &seat->taken, spans_max, bytes_max);
 }
 
 uint64_t store_cursor_expired_spans(const struct store_cursor *cursor)
@@ -369,20 +421,11 @@ static int cursor_read_head(struct store_cursor *cursor)
     head_walk_begin(&walk, cursor->view.parts, cursor->view.part_count, cursor->after_lsn);
     for (const struct head_record *record;
          (record = head_walk_next(&walk, cursor->after_lsn, cursor->limit_lsn));) {
-        struct fm_slice otlp;
-        size_t len = read->otlp->len;
         if (read_is_full(read, begin, record->span_count, record->payload_bytes))
             break;
-        rc = record_reader_read(&reader, record, &otlp, &read->why);
-        if (rc == FM_OK) {
-            fm_buf_put_slice(read->otlp, otlp);
-            rc = read->otlp->failed ? FM_ENOMEM : FM_OK;
-        }
-        if (rc < 0 && !read_lost(rc)) {
-            read->otlp->len = len;
-            read->otlp->failed = false;
+        rc = record_reader_append(&reader, record, read->otlp, &read->why);
+        if (rc < 0 && !read_lost(rc))
             break;
-        }
         read->span_count += rc == FM_OK ? record->span_count : 0;
         cursor->job_lost_spans += rc == FM_OK ? 0 : record->span_count;
         read->newest_unix_ns = record->received_unix_ns;
@@ -568,8 +611,10 @@ static void cursor_on_read(struct pf_job *job)
     } else if (cursor->must_let_go || cursor->rc < 0 || !place_in_block(&read->end)) {
         cursor_drop_block(cursor);
     }
-    if (cursor->rc == FM_OK)
+    if (cursor->rc == FM_OK) {
         seat->taken = read->end;
+        cursor->marks[cursor->mark_count++] = (struct cursor_mark){read->tenant, read->end};
+    }
     if (cursor->rc == FM_OK && is_block && !place_in_block(&read->end))
         cursor->sampled_out_spans += cursor->passes_over;
     cursor->lost_spans += cursor->job_lost_spans;
@@ -592,15 +637,15 @@ static int cursor_plan(struct store_cursor *cursor, struct seat *seat)
     if (rc != FM_OK)
         return rc;
     if (cursor->entry && (cursor->entry != entry || !cursor->traces ||
-                          block_traces_row(cursor->traces) != seat->place.row))
+                          block_traces_row(cursor->traces) != seat->taken.row))
         cursor_drop_block(cursor);
     if (!entry) {
-        cursor->after_lsn = seat->place.lsn;
+        cursor->after_lsn = seat->taken.lsn;
         rc = head_view_new(cursor->store, seat->tenant, &cursor->view);
         seat->tenant->head_reads += rc == FM_OK;
         return rc;
     }
-    if (!place_is_in(&seat->place, entry))
+    if (!place_is_in(&seat->taken, entry))
         cursor->read->end.row = 0; /* of another one, which is gone */
     if (!cursor->entry)
         block_entry_ref(entry);
@@ -625,11 +670,11 @@ static void cursor_work_nothing(struct pf_job *job)
 
 void store_cursor_read(struct store_cursor *cursor, struct store_cursor_read *read)
 {
-    FM_ASSERT(!cursor->read);
+    FM_ASSERT(!cursor->read && cursor->mark_count < STORE_CURSOR_READS_MAX);
     struct seat *seat = &cursor->seats[read->tenant];
     cursor->read = read;
     read->span_count = read->newest_unix_ns = 0;
-    read->end = seat->place;
+    read->end = seat->taken;
     read->why.text[0] = '\0';
     cursor->rc = cursor_plan(cursor, seat);
     bool is_planned = cursor->rc == FM_OK;
@@ -652,7 +697,24 @@ void cursors_wake(struct store *store)
     }
 }
 
-/* CUR-1, CUR-2. */
+/* Where it stands in the head from first_lsn on, or 0. CUR-2, CUR-5. */
+static uint64_t seat_lsn(const struct store_cursor *cursor, const struct seat *seat,
+                         uint64_t first_lsn)
+{
+    if (seat->saved_lsn >= first_lsn)
+        return seat->saved_lsn;
+    if (seat->place.lsn >= first_lsn)
+        return seat->place.lsn;
+    for (size_t i = 0; i < cursor->mark_count; i++) {
+        const struct cursor_mark *mark = &cursor->marks[i];
+        if (&cursor->seats[mark->seat] == seat && !place_in_block(&mark->place) &&
+            mark->place.lsn >= first_lsn)
+            return mark->place.lsn;
+    }
+    return 0;
+}
+
+/* CUR-1. */
 uint64_t cursors_limit(struct store *store, const struct tenant *tenant, uint64_t limit_lsn)
 {
     uint64_t first_lsn = tenant->first_lsn;
@@ -662,12 +724,8 @@ uint64_t cursors_limit(struct store *store, const struct tenant *tenant, uint64_
         const struct seat *seat = cursor_seat(cursor, tenant);
         if (!seat)
             continue;
-        uint64_t at_lsn = seat->saved_lsn;
-        if (at_lsn < first_lsn)
-            at_lsn = seat->place.lsn;
-        if (at_lsn < first_lsn && !place_in_block(&seat->taken))
-            at_lsn = seat->taken.lsn;
-        if (at_lsn >= first_lsn)
+        uint64_t at_lsn = seat_lsn(cursor, seat, first_lsn);
+        if (at_lsn)
             limit_lsn = FM_MIN(limit_lsn, at_lsn);
     }
     return limit_lsn;
@@ -682,19 +740,26 @@ static bool place_leads_to(const struct tenant *tenant, const struct store_place
     return entry && entry->block.first_lsn >= first_lsn && entry->block.last_lsn <= last_lsn;
 }
 
-/* A saved place may be one within the block behind its LSN. */
-static bool seat_stands_in(const struct seat *seat, uint64_t first_lsn, uint64_t last_lsn)
+static bool place_stands_in(const struct tenant *tenant, const struct store_place *place,
+                            uint64_t first_lsn, uint64_t last_lsn)
 {
-    const struct store_place *places[] = {&seat->place, &seat->taken};
+    return place_in_block(place) ? place_leads_to(tenant, place, first_lsn, last_lsn)
+                                 : place->lsn >= first_lsn && place->lsn < last_lsn;
+}
+
+/* A saved place may be one within the block behind its LSN. */
+static bool seat_stands_in(const struct store_cursor *cursor, const struct seat *seat,
+                           uint64_t first_lsn, uint64_t last_lsn)
+{
     const struct store_place saved = {.lsn = seat->saved_lsn};
-    for (size_t i = 0; i < FM_COUNT(places); i++) {
-        bool is_in = place_in_block(places[i])
-                         ? place_leads_to(seat->tenant, places[i], first_lsn, last_lsn)
-                         : places[i]->lsn >= first_lsn && places[i]->lsn < last_lsn;
-        if (is_in)
+    for (size_t i = 0; i < cursor->mark_count; i++) {
+        if (&cursor->seats[cursor->marks[i].seat] == seat &&
+            place_stands_in(seat->tenant, &cursor->marks[i].place, first_lsn, last_lsn))
             return true;
     }
-    return place_leads_to(seat->tenant, &saved, first_lsn, last_lsn);
+    return place_stands_in(seat->tenant, &seat->place, first_lsn, last_lsn) ||
+           place_stands_in(seat->tenant, &seat->taken, first_lsn, last_lsn) ||
+           place_leads_to(seat->tenant, &saved, first_lsn, last_lsn);
 }
 
 bool cursors_stand_in(struct store *store, const struct tenant *tenant, uint64_t first_lsn,
@@ -706,7 +771,7 @@ bool cursors_stand_in(struct store *store, const struct tenant *tenant, uint64_t
         const struct block_entry *entry = cursor->entry; /* a read of it moves the place into it */
         bool is_reading = entry && entry->tenant == tenant && entry->block.first_lsn >= first_lsn &&
                           entry->block.last_lsn <= last_lsn;
-        if (is_reading || (seat && seat_stands_in(seat, first_lsn, last_lsn)))
+        if (is_reading || (seat && seat_stands_in(cursor, seat, first_lsn, last_lsn)))
             return true;
     }
     return false;

@@ -15,6 +15,7 @@
 #define DECISION_CHECK_BYTES  4u
 #define DECISION_BYTES_MAX    FM_MIB(64)
 #define DECISION_ROWS_MAX     (UINT64_C(1) << 28)
+#define DECISION_GROUP_BYTES  24u
 
 /* ---- decisions ---- */
 
@@ -47,8 +48,31 @@ struct store_decision *store_decision_free(struct store_decision *decision)
         return NULL;
     free(decision->kept);
     free(decision->ahead);
+    free(decision->policy_of);
+    free(decision->groups);
     free(decision);
     return NULL;
+}
+
+int store_decision_add_group(struct store_decision *decision, const uint8_t name[16],
+                             uint64_t spans)
+{
+    struct store_ahead_group *grown;
+    for (uint32_t i = decision->group_count; i-- > 0;) {
+        if (memcmp(decision->groups[i].name, name, sizeof decision->groups[i].name) != 0)
+            continue;
+        decision->groups[i].spans += spans;
+        return FM_OK;
+    }
+    if (decision->group_count == STORE_AHEAD_GROUPS_MAX)
+        return FM_OK;
+    grown = realloc(decision->groups, (decision->group_count + 1) * sizeof *grown);
+    if (!grown)
+        return FM_ENOMEM;
+    decision->groups = grown;
+    memcpy(grown[decision->group_count].name, name, sizeof grown->name);
+    grown[decision->group_count++].spans = spans;
+    return FM_OK;
 }
 
 static enum store_verdict decision_verdict(const struct store_decision *decision)
@@ -82,9 +106,10 @@ void store_decision_render(const struct store_decision *decision, struct fm_buf 
 {
     const struct store_decided *facts = &decision->facts;
     const uint64_t header[DECISION_HEADER_BYTES / 8] = {
-        DECISION_MAGIC,     (uint64_t)facts->verdict, decision->row_count, decision->span_count,
-        facts->kept_traces, facts->kept_spans,        facts->ahead_traces, facts->ahead_spans,
-        facts->unix_ns,     decision->policy_count,
+        DECISION_MAGIC,         (uint64_t)facts->verdict, decision->row_count,
+        decision->span_count,   facts->kept_traces,       facts->kept_spans,
+        facts->ahead_traces,    facts->ahead_spans,       facts->unix_ns,
+        decision->policy_count, decision->group_count,    decision->policy_of != NULL,
     };
     size_t begin = buf->len, row_bytes = decision_row_bytes(decision->row_count);
     uint8_t check[DECISION_CHECK_BYTES];
@@ -104,6 +129,12 @@ void store_decision_render(const struct store_decision *decision, struct fm_buf 
         fm_buf_put(buf, decision->kept, row_bytes);
         fm_buf_put(buf, decision->ahead, row_bytes);
     }
+    for (uint32_t i = 0; i < decision->group_count; i++) {
+        fm_buf_put(buf, decision->groups[i].name, sizeof decision->groups[i].name);
+        put_u64(buf, decision->groups[i].spans);
+    }
+    if (decision->policy_of)
+        fm_buf_put(buf, decision->policy_of, decision->row_count);
     if (buf->failed)
         return;
     fm_store_le32(check, fm_crc32c(0, fm_slice(buf->ptr + begin, buf->len - begin)));
@@ -171,6 +202,38 @@ static int file_take_rows(struct fm_slice *rest, struct store_decision *decision
                : FM_ECORRUPT;
 }
 
+/* What groups took is of what went ahead; each is there once. */
+static int file_take_groups(struct fm_slice *rest, struct store_decision *decision, uint64_t count)
+{
+    uint64_t spans = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        const uint8_t *group = file_take(rest, DECISION_GROUP_BYTES);
+        if (!group || fm_load_le64(group + 16) > decision->facts.ahead_spans - spans)
+            return FM_ECORRUPT;
+        spans += fm_load_le64(group + 16);
+        int rc = store_decision_add_group(decision, group, fm_load_le64(group + 16));
+        if (rc < 0)
+            return rc;
+    }
+    return decision->group_count == count ? FM_OK : FM_ECORRUPT;
+}
+
+static int file_take_policy_of(struct fm_slice *rest, struct store_decision *decision)
+{
+    const uint8_t *policy_of = file_take(rest, decision->row_count);
+    if (!policy_of)
+        return FM_ECORRUPT;
+    for (uint64_t row = 0; row < decision->row_count; row++) {
+        if (policy_of[row] >= decision->policy_count && policy_of[row] != STORE_POLICY_BEYOND)
+            return FM_ECORRUPT;
+    }
+    decision->policy_of = malloc(decision->row_count + 1);
+    if (!decision->policy_of)
+        return FM_ENOMEM;
+    memcpy(decision->policy_of, policy_of, decision->row_count);
+    return FM_OK;
+}
+
 static int file_take_all(struct fm_slice *rest, const uint8_t *header,
                          struct store_decision *decision)
 {
@@ -182,16 +245,21 @@ static int file_take_all(struct fm_slice *rest, const uint8_t *header,
     facts->ahead_traces = fm_load_le64(header + 48);
     facts->ahead_spans = fm_load_le64(header + 56);
     facts->unix_ns = fm_load_le64(header + 64);
-    bool has_more = fm_load_le64(header + 80) || fm_load_le64(header + 88);
-    if (has_more || policies > STORE_POLICIES_MAX || facts->kept_traces > decision->row_count ||
-        facts->kept_spans > decision->span_count || facts->ahead_traces > facts->kept_traces ||
-        facts->ahead_spans > facts->kept_spans || verdict != decision_verdict(decision))
+    uint64_t groups = fm_load_le64(header + 80), has_policy_of = fm_load_le64(header + 88);
+    if (groups > STORE_AHEAD_GROUPS_MAX || has_policy_of > 1 || policies > STORE_POLICIES_MAX ||
+        facts->kept_traces > decision->row_count || facts->kept_spans > decision->span_count ||
+        facts->ahead_traces > facts->kept_traces || facts->ahead_spans > facts->kept_spans ||
+        verdict != decision_verdict(decision))
         return FM_ECORRUPT;
     int rc = FM_OK;
     for (; rc == FM_OK && decision->policy_count < policies; decision->policy_count++)
         rc = file_take_policy(rest, &decision->policies[decision->policy_count]);
     if (rc == FM_OK && verdict == STORE_PART)
         rc = file_take_rows(rest, decision);
+    if (rc == FM_OK)
+        rc = file_take_groups(rest, decision, groups);
+    if (rc == FM_OK && has_policy_of)
+        rc = file_take_policy_of(rest, decision);
     store_decision_conclude(decision);
     return rc == FM_OK && rest->len ? FM_ECORRUPT : rc;
 }
@@ -213,8 +281,9 @@ int store_decision_parse(struct fm_slice file, struct store_decision **ret_decis
     int rc = store_decision_new(&decision, row_count);
     if (rc < 0)
         return fm_fail(why, rc, "no memory for a decision");
-    if (file_take_all(&rest, header, decision) < 0)
-        return file_malformed(why);
+    rc = file_take_all(&rest, header, decision);
+    if (rc < 0)
+        return rc == FM_ENOMEM ? fm_fail(why, rc, "no memory for a decision") : file_malformed(why);
     *ret_decision = fm_take(decision);
     return FM_OK;
 }
@@ -255,11 +324,16 @@ void decide_load(struct store *store, struct block_entry *entry)
     int rc = FM_EIO;
     for (unsigned attempt = 0; rc == FM_EIO && attempt < STORE_READ_ATTEMPTS; attempt++)
         rc = store_block_read_decision(store->platform, &entry->block, &decision, &why);
-    if (rc == FM_OK)
+    if (rc == FM_OK) {
         entry->decided = decision->facts;
-    else if (rc != FM_ENOTFOUND)
+        rc = outbox_take_ahead(&entry->ahead, &entry->ahead_count, decision);
+        if (rc < 0) /* they count as uploaded */
+            log_warn("block.undecided", "path=%s why=\"no memory for what went ahead\"",
+                     entry->block.path);
+    } else if (rc != FM_ENOTFOUND) {
         log_warn("block.undecided", "path=%s why=\"%s\" it is decided again", entry->block.path,
                  why.text);
+    }
 }
 
 const struct store_decided *store_block_decided(const struct store_block *block)
@@ -280,6 +354,8 @@ struct decide { /* a call of store_block_decide */
     struct store *store;
     struct block_entry *entry; /* holds a reference */
     struct store_decided facts;
+    struct block_ahead *ahead; /* owned; the entry's, when it is done */
+    uint32_t ahead_count;
     struct fm_buf file;
     void (*done)(void *self, int rc);
     void *self;
@@ -291,6 +367,7 @@ static struct decide *decide_free(struct decide *decide)
 {
     fm_list_remove(&decide->link);
     fm_buf_fini(&decide->file);
+    free(decide->ahead);
     free(decide);
     return NULL;
 }
@@ -316,6 +393,9 @@ static void decide_on_done(struct pf_job *job)
     int rc = decide->rc;
     if (rc == FM_OK) {
         entry->decided = decide->facts;
+        entry->ahead_count = decide->ahead_count;
+        entry->ahead = fm_take(decide->ahead);
+        outbox_find_ahead(store, entry);
         entry->disk_bytes += decide->file.len;
     } else {
         log_warn("block.undecided", "path=%s why=\"%s\"", entry->block.path, decide->why.text);
@@ -344,6 +424,9 @@ void store_block_decide(struct store *store, struct store_block *block,
     block_entry_ref(decide->entry);
     fm_buf_init(&decide->file, DECISION_BYTES_MAX);
     store_decision_render(decision, &decide->file);
+    decide->rc = outbox_take_ahead(&decide->ahead, &decide->ahead_count, decision);
+    if (decide->rc < 0)
+        decide->file.failed = true;
     fm_list_append(&store->decides, &decide->link);
     pf_job_submit(store->platform, &decide->job);
 }

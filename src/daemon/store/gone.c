@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "fermata/store_outbox.h"
 #include "internal.h"
 
 #define GONE_FILES_MAX 4096u /* of a tenant */
@@ -84,15 +85,17 @@ void marker_print(const struct block_entry *entry, uint64_t unix_ns, char *text,
     (void)snprintf(text, size, "%llu %s\n", (unsigned long long)unix_ns, id);
 }
 
-void marker_parse(struct fm_slice text, uint64_t *ret_unix_ns, struct block_id *ret_id)
+bool marker_next(struct fm_slice *text, uint64_t *ret_unix_ns, struct block_id *ret_id)
 {
-    const uint8_t *blank = text.len ? memchr(text.ptr, ' ', text.len) : NULL;
-    *ret_unix_ns = 0;
-    *ret_id = (struct block_id){0};
-    if (!blank || text.len != (size_t)(blank - text.ptr) + 1 + GONE_ID_BYTES + 1 ||
-        block_id_parse(fm_slice(blank + 1, GONE_ID_BYTES), ret_id) < 0 ||
-        fm_u64_parse(fm_slice(text.ptr, (size_t)(blank - text.ptr)), ret_unix_ns) < 0)
-        *ret_unix_ns = 0;
+    const uint8_t *end = text->len ? memchr(text->ptr, '\n', text->len) : NULL;
+    if (!end)
+        return false;
+    struct fm_slice line = fm_slice(text->ptr, (size_t)(end - text->ptr));
+    *text = fm_slice(end + 1, text->len - line.len - 1);
+    const uint8_t *blank = line.len ? memchr(line.ptr, ' ', line.len) : NULL;
+    return blank && line.len == (size_t)(blank - line.ptr) + 1 + GONE_ID_BYTES &&
+           block_id_parse(fm_slice(blank + 1, GONE_ID_BYTES), ret_id) == FM_OK &&
+           fm_u64_parse(fm_slice(line.ptr, (size_t)(blank - line.ptr)), ret_unix_ns) == FM_OK;
 }
 
 /* ---- files ---- */
@@ -115,7 +118,7 @@ static const char *gone_end(const struct block_entry *entry)
                                                    : "uploaded";
 }
 
-void gone_take(struct store *store, const struct block_entry *entry)
+static void gone_move(struct store *store, const struct block_entry *entry, const char *end)
 {
     const struct store_block *block = &entry->block;
     struct gone_name gone = {
@@ -128,9 +131,7 @@ void gone_take(struct store *store, const struct block_entry *entry)
     };
     char folder[STORE_PATH_BYTES], from[STORE_PATH_BYTES], to[STORE_PATH_BYTES];
     char name[GONE_NAME_BYTES];
-    if (entry->end == STORE_END_MERGED)
-        return;
-    (void)snprintf(gone.end, sizeof gone.end, "%s", gone_end(entry));
+    (void)snprintf(gone.end, sizeof gone.end, "%s", end);
     store_path(store, folder, "gone/%s", block->meta.tenant);
     if (pf_make_path(store->platform, folder, NULL) < 0)
         return;
@@ -141,6 +142,19 @@ void gone_take(struct store *store, const struct block_entry *entry)
         store_path(store, to, "gone/%s/%s", block->meta.tenant, name);
         store_ignore(store->platform->ops->rename(store->platform, from, to, NULL));
     }
+}
+
+void gone_take(struct store *store, const struct block_entry *entry)
+{
+    if (entry->end != STORE_END_MERGED)
+        gone_move(store, entry, gone_end(entry));
+}
+
+/* Of the part of a block that leaves the block itself tells. */
+void gone_take_outgoing(struct store *store, const struct block_entry *entry)
+{
+    if (entry->block.lane != STORE_LANE_NORMAL)
+        gone_move(store, entry, store_lane_name(entry->block.lane));
 }
 
 struct gone_listing {

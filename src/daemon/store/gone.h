@@ -24,9 +24,14 @@ struct block_entry;
 void gone_take(struct store *store, const struct block_entry *entry);
 void gone_trim(struct store *store); /* now and then: the oldest go */
 
-/* The file `uploaded` in a block's directory: when, and as which block.  "1": an older version's,
- * which did not say; zeros then. */
+/* The same of a block of the outbox, which has left and is about to go. */
+void gone_take_outgoing(struct store *store, const struct block_entry *entry);
+
+/* The file `uploaded` in a block's directory, a line for each block that it was uploaded as: when,
+ * and which.  "1": an older version's, which did not say. */
+#define MARKER_FILE_MAX FM_KIB(32)
 void marker_print(const struct block_entry *entry, uint64_t unix_ns, char *text, size_t size);
-void marker_parse(struct fm_slice text, uint64_t *ret_unix_ns, struct block_id *ret_id);
+/* The first line off the front of text; false: there is none that says something. */
+bool marker_next(struct fm_slice *text, uint64_t *ret_unix_ns, struct block_id *ret_id);
 
 #endif

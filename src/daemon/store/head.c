@@ -290,7 +290,7 @@ int head_move(struct store *store, struct tenant *tenant, uint64_t lsn,
 
 /* ---- views ---- */
 
-static int head_view_pin(struct store *store, struct head_view *view)
+int head_view_pin(struct store *store, struct head_view *view)
 {
     size_t count = 0;
     for (struct fm_link *link = store->segments.next; link != &store->segments; link = link->next)

@@ -14,10 +14,11 @@
  *   build_files.c  rows -> a block's files, verified
  *   outbox.c   blocks made to leave (store_outbox.h);  outgoing.c  the job that makes
  *              them; outbox.h  what these share
+ *   ahead.c    what left ahead of its block, remembered
  *   decide.c   which traces of a block leave, where not all do (store_decide.h)
  *   blocks.c   the list of blocks, references
  *   retain.c   retention and quota
- *   scrub.c    blocks are read again, now and then
+ *   scrub.c    blocks are read again, now and then;  mend.c  and made again from the log
  *   merge.c    small neighbours become one (machine);  merge_build.c  the jobs behind it
  *   clock.c    ages that no jump of the wall clock changes
  *   quarantine.c  what could not be used
@@ -39,15 +40,16 @@
 #include "fermata/units.h"
 #include "fermata/wal.h"
 
-#define STORE_PATH_BYTES   1024u
-#define STORE_TENANT_MAX   4096u       /* names are chosen by peers */
-#define STORE_SPARES       1u          /* segments kept ready beside the active one */
-#define STORE_RUN_BYTES    FM_KIB(64)  /* small appends of one tenant become one record; LZ4 is
-                                        * a quarter faster where positions have 16 bits */
-#define STORE_UNSYNCED_MAX FM_MIB(8)
-#define STORE_RETRY_NS     (30 * FM_NS_PER_S)
-#define STORE_KEEP_NS      (10 * FM_NS_PER_S)
-#define STORE_STALL_NS     (10 * FM_NS_PER_S)
+#define STORE_PATH_BYTES 1024u
+#define STORE_TENANT_MAX 4096u /* names are chosen by peers */
+#define STORE_SPARES     1u    /* segments kept ready beside the active one */
+#define STORE_RUN_BYTES                                                                            \
+    FM_KIB(64) /* small appends of one tenant become one record; LZ4 is                            \
+                * a quarter faster where positions have 16 bits */
+#define STORE_UNSYNCED_MAX  FM_MIB(8)
+#define STORE_RETRY_NS      (30 * FM_NS_PER_S)
+#define STORE_KEEP_NS       (10 * FM_NS_PER_S)
+#define STORE_STALL_NS      (10 * FM_NS_PER_S)
 #define STORE_READ_ATTEMPTS 3u /* at start, of what may be an error that passes */
 
 /* ---- segment.c ---- */
@@ -126,19 +128,25 @@ struct tenant {
 
 struct block_open; /* read.c */
 
-enum store_end {       /* why a block goes; what its spans count as from then on */
-    STORE_END_SETTLED, /* what had to leave has left: uploaded, or sampled out */
-    STORE_END_EXPIRED, /* too old, and had not left */
-    STORE_END_DROPPED, /* for lack of space, and had not left */
-    STORE_END_MERGED,  /* its spans are in another block of this store */
-    STORE_END_CORRUPT, /* unreadable, and had not left */
+enum store_end {                    /* why a block goes; what its spans count as from then on */
+                 STORE_END_SETTLED, /* what had to leave has left: uploaded, or sampled out */
+                 STORE_END_EXPIRED, /* too old, and had not left */
+                 STORE_END_DROPPED, /* for lack of space, and had not left */
+                 STORE_END_MERGED,  /* its spans are in another block of this store */
+                 STORE_END_CORRUPT, /* unreadable, and had not left */
+};
+
+struct block_ahead { /* what a group of the outbox took ahead of a block */
+    uint8_t name[16];
+    uint64_t spans;
+    struct outbox_group *group; /* borrowed; NULL: not looked for yet */
 };
 
 struct block_entry {
     struct store_block block;
-    struct fm_link link;   /* store->blocks by last LSN, or a list of doomed ones */
-    struct store *store;   /* borrowed */
-    struct tenant *tenant; /* borrowed */
+    struct fm_link link;        /* store->blocks by last LSN, or a list of doomed ones */
+    struct store *store;        /* borrowed */
+    struct tenant *tenant;      /* borrowed */
     struct outbox_group *group; /* borrowed; of an outgoing block, which is in its list */
     uint32_t refs;              /* one is the list's */
     uint64_t disk_bytes;
@@ -148,11 +156,16 @@ struct block_entry {
     bool is_merging;     /* a merge holds it: it does not go meanwhile */
     bool is_unmergeable; /* too large, or damaged */
     bool is_bad;         /* it has to go (scrub.c) */
+    bool is_replaced;    /* doomed, but its files are another entry's */
+    uint32_t mend_attempts;
     struct store_decided decided;
-    bool is_doomed; /* out of the list; the files go when the last reference goes */
-    enum store_end end; /* with is_doomed */
-    struct book_entry *closing; /* borrowed; with is_doomed: its last account */
-    struct block_id left_as;    /* the block it is uploaded as; zeros: itself */
+    struct block_ahead *ahead; /* owned; of the decision, as long as these groups are there */
+    uint32_t ahead_count;
+    struct outbox_group *part; /* borrowed; the group that was made of what leaves of it, or NULL */
+    bool is_doomed;            /* out of the list; the files go when the last reference goes */
+    enum store_end end;        /* with is_doomed */
+    struct book_entry *closing;          /* borrowed; with is_doomed: its last account */
+    struct block_id left_as;             /* the block it is uploaded as; zeros: itself */
     _Atomic(struct block_open *) opened; /* owned; set by any reader, cleared only without refs */
     _Atomic uint64_t used_count;         /* store->open_clock when last read */
 };
@@ -277,6 +290,17 @@ struct cut {
     uint64_t lost_records, lost_spans;
     struct ledger_account account; /* of all records up to last_lsn */
     uint64_t build_ns;
+    const struct block_entry *replaces; /* borrowed; NULL, or the same block, damaged (mend.c) */
+};
+
+/* ---- mend.c ---- */
+
+#define MEND_ATTEMPTS_MAX 8u
+struct mend {
+    struct cut cut;            /* a build without its machine; the job is here */
+    struct block_entry *entry; /* with a reference; the damaged one */
+    struct head_part part;     /* owned; of the records that were found */
+    bool is_running;
 };
 
 struct flush { /* a caller of store_flush */
@@ -408,6 +432,7 @@ struct keep {
     struct fm_link tombstones, tombstones_taken;         /* struct tombstone */
     struct fm_link going;                                /* struct segment: to recycle or unlink */
     struct fm_link made;                                 /* results: struct segment */
+    struct fm_link aheads_taken;                         /* struct ahead_list: to unlink */
     uint64_t log_begin_lsn;
     uint64_t make_after_ns; /* after a failure: not before */
     bool wants_probe;       /* at the next job */
@@ -448,7 +473,7 @@ struct store_metrics {
     metric dropped_spans, dropped_spans_age, dropped_spans_corrupt; /* quota, age, damage */
     metric clock_jumps, quarantine_removed;
     metric merges, merged_blocks, merge_failures;
-    metric scrub_blocks, scrub_bytes, scrub_bad, scrub_unreadable;
+    metric scrub_blocks, scrub_bytes, scrub_bad, scrub_unreadable, scrub_rebuilt;
     metric lost_records, lost_spans; /* unreadable when a block was built */
     metric replay_records, replay_spans, replay_duplicates, replay_holes, replay_hole_bytes;
     metric replay_segments_bad, replay_ns;
@@ -470,6 +495,7 @@ struct store {
     struct keep keep;
     struct merge merge;
     struct scrub scrub;
+    struct mend mend;
     struct store_clock clock;
     struct fm_link segments; /* used ones, by base LSN */
     struct fm_link spares;
@@ -482,12 +508,13 @@ struct store {
     struct fm_link blocks;  /* struct block_entry, oldest seal first */
     struct fm_link cursors; /* struct store_cursor */
     struct fm_link decides; /* struct decide: under way */
+    struct fm_link aheads;  /* struct ahead_list: of groups that have left */
     struct fm_link flushes; /* struct flush */
     struct fm_link flushes_over;
     struct pf_timer flush_timer; /* answers flushes_over */
     bool flush_timer_runs;
     _Atomic uint64_t open_clock, open_bytes, open_count; /* of opened blocks */
-    struct fm_link snapshots; /* struct store_snapshot */
+    struct fm_link snapshots;                            /* struct store_snapshot */
     uint64_t snapshot_count;
     struct pf_space space;
     bool is_full; /* quota or free space */
@@ -517,7 +544,7 @@ void quarantine_trim(struct store *store); /* there is no space left */
 /* "1 NUMBER NUMBER\n", below 2^63: the files clock and scrub. */
 FM_MUST int store_parse_numbers(struct fm_slice text, uint64_t values[3]);
 void clock_open(struct store *store);
-void clock_follow_blocks(struct store *store); /* after they were loaded */
+void clock_follow_blocks(struct store *store);       /* after they were loaded */
 uint64_t clock_steady_ns(const struct store *store); /* any thread */
 uint64_t clock_block_age_ns(const struct store *store, const struct block_entry *entry);
 void clock_tick(struct store *store); /* every STORE_KEEP_NS */
@@ -571,6 +598,7 @@ const struct head_record *head_part_next(const struct head_part *part, uint32_t 
 FM_MUST int head_find(struct tenant *tenant, uint64_t lsn, struct head_record **ret_record);
 FM_MUST int head_view_new(struct store *store, const struct tenant *tenant,
                           struct head_view *ret_view);
+FM_MUST int head_view_pin(struct store *store, struct head_view *view); /* no records */
 void head_view_fini(struct store *store, struct head_view *view);
 uint64_t head_record_bytes(uint32_t key_count);
 
@@ -593,7 +621,7 @@ void book_lose_record(struct store *store, const struct wal_record *record); /* 
 void book_set_aside(struct store *store, const struct tenant *tenant,
                     const struct block_entry *block);
 void book_note(struct store *store, const struct tenant *tenant, uint64_t received_unix_ns,
-               uint64_t spans); /* stored */
+               uint64_t spans);                                  /* stored */
 void book_close(struct store *store, struct block_entry *block); /* it is doomed, for block->end */
 /* A cut found nothing that could be read; cover_reserve() was called. */
 FM_MUST int book_lose(struct store *store, struct tenant *tenant, struct lsn_range range,
@@ -655,6 +683,9 @@ struct record_reader { /* reads records one after another, keeps the file of the
 void record_reader_init(struct record_reader *reader, struct store *store);
 void record_reader_fini(struct record_reader *reader);
 /* The record's payload, valid until the next call.  FM_ECORRUPT: not what was written. */
+/* The payload behind what target holds; on failure target is as it was. */
+FM_MUST int record_reader_append(struct record_reader *reader, const struct head_record *record,
+                                 struct fm_buf *target, struct fm_why *why);
 FM_MUST int record_reader_read(struct record_reader *reader, const struct head_record *record,
                                struct fm_slice *ret_payload, struct fm_why *why);
 
@@ -668,6 +699,8 @@ FM_MUST int blocks_load(struct store *store, struct fm_why *why);
 FM_MUST int block_retire(struct platform *platform, const char *path);
 /* Out of the list; the files go when nobody reads them any more. */
 void blocks_doom(struct store *store, struct block_entry *entry, enum store_end end);
+/* The same block in its place: made has its files. */
+void blocks_replace(struct store *store, struct block_entry *entry, struct block_entry *made);
 void block_entry_ref(struct block_entry *entry);
 void block_entry_unref(struct block_entry *entry);
 
@@ -686,6 +719,10 @@ void scrub_open(struct store *store);
 void scrub_look(struct store *store); /* every STORE_KEEP_NS */
 void scrub_close(struct store *store);
 
+/* mend.c: false: it cannot be made again. */
+bool mend_start(struct store *store, struct block_entry *entry);
+void mend_fini(struct store *store);
+
 /* retain.c */
 void blocks_retain(struct store *store); /* retention and quota: dooms blocks, sets is_full */
 /* Whoever waits to upload the block is asked to let go.  false: somebody holds it still. */
@@ -703,6 +740,20 @@ FM_MUST int outbox_load(struct store *store, struct fm_why *why);
 void outbox_announce(struct store *store); /* to the observer */
 void outbox_look(struct store *store);     /* on the loop's next turn: something has changed */
 void outbox_close(struct store *store);
+/* Of the group made of entry, a block that the bucket does not have yet; NULL: there is none. */
+const struct store_block *outbox_part_of(const struct block_entry *entry);
+/* Spans of entry that went ahead in groups which the bucket does not have yet. */
+uint64_t outbox_ahead_spans(const struct block_entry *entry);
+/* What a decision says of groups; without memory what waits would count as uploaded. */
+FM_MUST int outbox_take_ahead(struct block_ahead **ret_ahead, uint32_t *ret_count,
+                              const struct store_decision *decision);
+void outbox_find_ahead(struct store *store, struct block_entry *entry);
+
+/* ahead.c */
+FM_MUST int ahead_open(struct store *store); /* after the replay */
+void ahead_fini(struct store *store);
+void ahead_plan(struct store *store); /* keep's, on the loop; then in the job */
+void ahead_work(struct store *store);
 
 /* decide.c */
 void decide_load(struct store *store, struct block_entry *entry);

@@ -41,7 +41,8 @@ void keep_init(struct store *store)
     };
     struct fm_link *lists[] = {&keep->markers,          &keep->markers_taken, &keep->markers_over,
                                &keep->doomed,           &keep->doomed_taken,  &keep->tombstones,
-                               &keep->tombstones_taken, &keep->going,         &keep->made};
+                               &keep->tombstones_taken, &keep->going,         &keep->made,
+                               &keep->aheads_taken};
     for (size_t i = 0; i < FM_COUNT(lists); i++)
         fm_list_init(lists[i]);
 }
@@ -253,6 +254,7 @@ void keep_work(struct pf_job *job)
     book_work(store);
     keep_do_doomed(keep);
     keep_do_tombstones(keep, keep_do_segments(keep));
+    ahead_work(store);
     if (keep->with_quarantine) {
         quarantine_keep(store);
         gone_trim(store);
@@ -317,6 +319,7 @@ static void keep_plan(struct store *store)
     keep_take_all(&keep->doomed_taken, &keep->doomed);
     keep_take_all(&keep->tombstones_taken, &keep->tombstones);
     book_plan(store, keep->log_begin_lsn);
+    ahead_plan(store);
     keep->is_due = false;
 }
 

@@ -84,10 +84,15 @@ static void entry_init(struct ledger_entry *entry, const struct store *store, en
 /* ---- accounts of what is here ---- */
 
 static size_t book_block_rows(const struct block_entry *entry, enum ledger_column column,
-                              struct ledger_row rows[LEDGER_HOURS_MAX])
+                              uint64_t ahead_waiting, struct ledger_row rows[LEDGER_HOURS_MAX])
 {
     const struct store_decided *decided = &entry->decided;
-    struct ledger_split split = {entry->block.span_count, entry->block.span_count, 0, column};
+    struct ledger_split split = {
+        .span_count = entry->block.span_count,
+        .kept = entry->block.span_count,
+        .ahead_waiting = ahead_waiting,
+        .column = column,
+    };
     if (decided->verdict == STORE_NOTHING || decided->verdict == STORE_PART) {
         split.kept = decided->verdict == STORE_PART ? decided->kept_spans : 0;
         split.ahead = FM_MIN(decided->ahead_spans, split.kept);
@@ -95,11 +100,22 @@ static size_t book_block_rows(const struct block_entry *entry, enum ledger_colum
     return ledger_account_rows(&entry->block.account, &split, rows);
 }
 
-static int book_add_block(struct ledger *ledger, const struct block_entry *entry)
+/* Of a block of which a part leaves, that part has the lane. */
+static enum ledger_column book_lane(const struct store *store, const struct block_entry *entry)
+{
+    const struct store_observer *observer = &store->observer;
+    const struct store_block *part =
+        entry->decided.verdict == STORE_PART ? outbox_part_of(entry) : NULL;
+    return observer->lane_of ? observer->lane_of(observer->self, part ? part : &entry->block)
+                             : LEDGER_PENDING_FRESH;
+}
+
+static int book_add_block(struct ledger *ledger, const struct store *store,
+                          const struct block_entry *entry)
 {
     struct ledger_row rows[LEDGER_HOURS_MAX];
-    size_t count =
-        book_block_rows(entry, entry->is_uploaded ? LEDGER_UPLOADED : LEDGER_PENDING_NORMAL, rows);
+    enum ledger_column column = entry->is_uploaded ? LEDGER_UPLOADED : book_lane(store, entry);
+    size_t count = book_block_rows(entry, column, outbox_ahead_spans(entry), rows);
     int rc = FM_OK;
     for (size_t i = 0; rc == FM_OK && i < count; i++)
         rc = ledger_add(ledger, fm_slice_text(entry->block.meta.tenant), &rows[i]);
@@ -155,7 +171,7 @@ int store_ledger_read(const struct store *store, struct ledger *ret_ledger)
         rc = book_add_entry(&ledger, &book_entry_of(link)->entry);
     for (struct fm_link *link = store->blocks.next; rc == FM_OK && link != &store->blocks;
          link = link->next)
-        rc = book_add_block(&ledger, FM_CONTAINER(link, struct block_entry, link));
+        rc = book_add_block(&ledger, store, FM_CONTAINER(link, struct block_entry, link));
     for (size_t i = 0; rc == FM_OK && i < store->tenant_count; i++)
         rc = book_add_head(&ledger, store->tenants[i]);
     if (rc < 0)
@@ -243,6 +259,7 @@ void store_ledger_reject(struct store *store, struct fm_slice tenant, enum ledge
         row->spans[column] += spans;
 }
 
+/* What waits in the outbox leaves without its block: it counts as uploaded. */
 void book_close(struct store *store, struct block_entry *block)
 {
     static const enum ledger_column columns[] = {
@@ -258,7 +275,7 @@ void book_close(struct store *store, struct block_entry *block)
                (struct lsn_range){block->block.first_lsn, block->block.last_lsn});
     memcpy(entry.id, &block->block.meta.id, sizeof entry.id);
     entry.covers = true;
-    entry.row_count = (uint32_t)book_block_rows(block, columns[block->end], entry.rows);
+    entry.row_count = (uint32_t)book_block_rows(block, columns[block->end], 0, entry.rows);
     block->closing = book_add(store, &entry);
 }
 
@@ -304,7 +321,7 @@ void book_set_aside(struct store *store, const struct tenant *tenant,
                (struct lsn_range){block->block.first_lsn, block->block.last_lsn});
     memcpy(entry.id, &block->block.meta.id, sizeof entry.id);
     entry.row_count = (uint32_t)book_block_rows(
-        block, block->is_uploaded ? LEDGER_UPLOADED : LEDGER_UNREADABLE, entry.rows);
+        block, block->is_uploaded ? LEDGER_UPLOADED : LEDGER_UNREADABLE, 0, entry.rows);
     struct book_entry *added = book_add(store, &entry);
     added->is_final = added->is_aside = true;
 }

@@ -61,6 +61,8 @@ void merge_fini(struct store *store)
 static unsigned merge_kind(const struct store *store, const struct block_entry *entry)
 {
     enum store_verdict verdict = entry->decided.verdict;
+    if (outbox_ahead_spans(entry))
+        return 0; /* a sum would not say which group they wait for */
     if (block_entry_is_settled(entry))
         return 1 + (unsigned)verdict * 2 + entry->is_uploaded;
     return verdict == STORE_UNDECIDED && !store->observer.on_sealed ? 1 : 0;

@@ -7,12 +7,13 @@
 #include <stdlib.h>
 
 #include "fermata/block_traces.h"
+#include "gone.h"
 
 #define MERGE_OTLP_MAX FM_MIB(64) /* of one trace in one block */
 
 struct merge_row { /* a trace of a source, and what was decided about it */
     struct trace_id id;
-    uint8_t kept, ahead;
+    uint8_t kept, ahead, policy;
 };
 
 struct merging {
@@ -22,9 +23,11 @@ struct merging {
     struct block_options options;
     struct making making;
     struct fm_buf otlp;
-    struct fm_buf rows;              /* struct merge_row; only if rows were decided about */
-    struct block_entry *entry;       /* owned until it is the merge's */
-    struct store_decision *decision; /* owned; of the new block, or NULL */
+    struct fm_buf rows; /* struct merge_row; only if rows were decided about */
+    uint8_t policy_numbers[STORE_POLICIES_MAX]; /* of the source's policies among all */
+    struct block_entry *entry;                  /* owned until it is the merge's */
+    struct store_decision *decision;            /* owned; of the new block, or NULL */
+    struct fm_buf marker;                       /* the file `uploaded`: the lines of all sources */
     uint64_t span_count, record_count;
 };
 
@@ -41,11 +44,17 @@ static int merging_add_trace(struct merging *merging, struct fm_why *why)
 static int merging_note_row(struct merging *merging, const struct store_decision *decision,
                             const struct trace_id *id, uint64_t row)
 {
-    struct merge_row note = {.id = *id};
-    if (!decision || decision->facts.verdict != STORE_PART)
+    struct merge_row note = {.id = *id, .policy = STORE_POLICY_BEYOND};
+    if (!decision)
         return FM_OK;
-    note.kept = store_row_has(decision->kept, row);
-    note.ahead = store_row_has(decision->ahead, row);
+    if (row >= decision->row_count)
+        return FM_ECORRUPT;
+    if (decision->facts.verdict == STORE_PART) {
+        note.kept = store_row_has(decision->kept, row);
+        note.ahead = store_row_has(decision->ahead, row);
+    }
+    if (decision->policy_of && decision->policy_of[row] != STORE_POLICY_BEYOND)
+        note.policy = merging->policy_numbers[decision->policy_of[row]];
     fm_buf_put(&merging->rows, &note, sizeof note);
     return merging->rows.failed ? FM_ENOMEM : FM_OK;
 }
@@ -71,13 +80,17 @@ static int merging_add_traces(struct merging *merging, struct block_traces *trac
     }
 }
 
-static void policies_add(struct store_decision *sum, const struct store_decision *decision)
+/* numbers: NULL, or of each policy of decision in sum. */
+static void policies_add(struct store_decision *sum, const struct store_decision *decision,
+                         uint8_t *numbers)
 {
     for (uint32_t i = 0; i < decision->policy_count; i++) {
         const struct store_policy_count *policy = &decision->policies[i];
         uint32_t at = 0;
         while (at < sum->policy_count && strcmp(sum->policies[at].name, policy->name) != 0)
             at++;
+        if (numbers)
+            numbers[i] = (uint8_t)FM_MIN(at, STORE_POLICY_BEYOND);
         if (at == STORE_POLICIES_MAX)
             continue; /* names of older configurations, without end */
         if (at == sum->policy_count) {
@@ -104,11 +117,31 @@ static int merging_add_decision(struct merging *merging, const struct block_entr
     if (rc < 0)
         return rc;
     sum = merging->decision;
-    policies_add(sum, *ret_decision);
+    policies_add(sum, *ret_decision, merging->policy_numbers);
     sum->facts.kept_spans += (*ret_decision)->facts.kept_spans;
     sum->facts.ahead_spans += (*ret_decision)->facts.ahead_spans;
     sum->facts.unix_ns = FM_MAX(sum->facts.unix_ns, (*ret_decision)->facts.unix_ns);
     return FM_OK;
+}
+
+/* When it left, and as which block; lines beyond the limit are forgotten. */
+static void merging_add_marker(struct merging *merging, const struct block_entry *source)
+{
+    struct fm_buf text;
+    struct block_id id;
+    uint64_t unix_ns;
+    char path[STORE_PATH_BYTES], name[37];
+    int len = snprintf(path, sizeof path, "%s/uploaded", source->block.path);
+    FM_ASSERT(len > 0 && (size_t)len < sizeof path);
+    fm_buf_init(&text, MARKER_FILE_MAX);
+    if (source->is_uploaded && pf_read_file(merging->store->platform, path, &text, NULL) == FM_OK) {
+        struct fm_slice rest = fm_buf_slice(&text);
+        while (marker_next(&rest, &unix_ns, &id) && merging->marker.len + 64 < MARKER_FILE_MAX) {
+            block_id_print(&id, name);
+            fm_buf_printf(&merging->marker, "%llu %s\n", (unsigned long long)unix_ns, name);
+        }
+    }
+    fm_buf_fini(&text);
 }
 
 static int merging_add_facts(struct merging *merging, const struct block_entry *source,
@@ -128,6 +161,7 @@ static int merging_add_facts(struct merging *merging, const struct block_entry *
         return rc;
     merging->record_count += facts.record_count;
     merging->span_count += source->block.span_count;
+    merging_add_marker(merging, source);
     return FM_OK;
 }
 
@@ -286,7 +320,9 @@ static int merging_write_facts(struct merging *merging, struct fm_why *why)
                  : making_write_file(&merging->making, "local.json", fm_buf_slice(&text), why);
     fm_buf_fini(&text);
     if (rc == FM_OK && merging->entry->is_uploaded)
-        rc = making_write_file(&merging->making, "uploaded", FM_SLICE("1\n"), why);
+        rc = making_write_file(
+            &merging->making, "uploaded",
+            merging->marker.len ? fm_buf_slice(&merging->marker) : FM_SLICE("1\n"), why);
     return rc;
 }
 
@@ -303,12 +339,17 @@ static int merging_decide_rows(struct merging *merging, struct store_decision *d
     struct merge_row *rows = (struct merge_row *)(void *)merging->rows.ptr;
     size_t count = merging->rows.len / sizeof *rows;
     uint64_t row = 0;
+    decision->policy_of = malloc(decision->row_count + 1);
+    if (!decision->policy_of)
+        return FM_ENOMEM;
+    memset(decision->policy_of, STORE_POLICY_BEYOND, decision->row_count);
     qsort(rows, count, sizeof *rows, merge_row_compare);
     for (size_t i = 0; i < count; i++) {
         if (i && merge_row_compare(&rows[i - 1], &rows[i]) != 0)
             row++;
         if (row >= decision->row_count)
             return FM_ECORRUPT;
+        decision->policy_of[row] = FM_MIN(decision->policy_of[row], rows[i].policy);
         if (rows[i].kept && !store_row_has(decision->kept, row)) {
             store_row_set(decision->kept, row);
             decision->facts.kept_traces++;
@@ -333,10 +374,9 @@ static int merging_write_decision(struct merging *merging, struct fm_why *why)
         return rc == FM_NONE ? FM_OK : rc;
     decision->span_count = block->span_count;
     decision->facts.unix_ns = sum->facts.unix_ns;
-    policies_add(decision, sum);
-    if (verdict == STORE_PART)
-        rc = merging_decide_rows(merging, decision);
-    else if (verdict == STORE_WHOLE)
+    policies_add(decision, sum, NULL);
+    rc = merging_decide_rows(merging, decision);
+    if (verdict == STORE_WHOLE)
         decision->facts.kept_traces = decision->row_count;
     if (rc < 0)
         return fm_fail(why, rc, "decisions of the blocks do not fit their traces");
@@ -412,6 +452,7 @@ void merge_work(struct pf_job *job)
     making_init(&merging.making, store);
     fm_buf_init(&merging.otlp, MERGE_OTLP_MAX);
     fm_buf_init(&merging.rows, SIZE_MAX / 4);
+    fm_buf_init(&merging.marker, MARKER_FILE_MAX);
     merge->rc = merging_run(&merging, &merge->why);
     if (merge->rc == FM_OK)
         merge->entry = fm_take(merging.entry);
@@ -421,6 +462,7 @@ void merge_work(struct pf_job *job)
     making_fini(&merging.making);
     fm_buf_fini(&merging.otlp);
     fm_buf_fini(&merging.rows);
+    fm_buf_fini(&merging.marker);
     merge->work_ns = pf_now_ns(store->platform) - begin_ns;
 }
 

@@ -119,6 +119,8 @@ static struct store *store_free(struct store *store)
     outbox_fini(store);
     merge_fini(store);
     scrub_fini(store);
+    mend_fini(store);
+    ahead_fini(store);
     keep_fini(store);
     book_fini(store);
     log_fini(store);
@@ -151,6 +153,7 @@ static int store_new(struct store **ret_store, struct platform *platform,
     fm_list_init(&store->blocks);
     fm_list_init(&store->cursors);
     fm_list_init(&store->decides);
+    fm_list_init(&store->aheads);
     fm_list_init(&store->snapshots);
     log_init(store);
     cut_init(store);
@@ -188,6 +191,8 @@ static int store_load(struct store *store, struct fm_why *why)
         rc = book_settle(store);
     if (rc == FM_OK)
         rc = store_replay(store, why);
+    if (rc == FM_OK)
+        rc = ahead_open(store);
     return rc < 0 ? rc : book_begin(store);
 }
 
@@ -268,9 +273,9 @@ void store_finish_close(struct store *store)
     if (!store->is_closing || store->log.sm.state != LOG_CLOSED ||
         store->cut.sm.state != CUT_IDLE || store->keep.sm.state != KEEP_IDLE ||
         store->merge.sm.state != MERGE_IDLE || store->scrub.sm.state != SCRUB_IDLE ||
-        store->outbox.sm.state != OUTBOX_IDLE || !fm_list_empty(&store->outbox.cancelled) ||
-        store->log.refuse_timer_runs || store->flush_timer_runs ||
-        !fm_list_empty(&store->decides) || store->is_closed)
+        store->mend.is_running || store->outbox.sm.state != OUTBOX_IDLE ||
+        !fm_list_empty(&store->outbox.cancelled) || store->log.refuse_timer_runs ||
+        store->flush_timer_runs || !fm_list_empty(&store->decides) || store->is_closed)
         return;
     store->is_closed = true; /* once */
     while (!fm_list_empty(&store->keep.markers)) {

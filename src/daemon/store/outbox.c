@@ -16,6 +16,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "gone.h"
+
 static const struct fm_sm_rule outbox_rules[] = {
     [OUTBOX_IDLE] = {"idle", FM_TO(OUTBOX_BUILDING) | FM_TO(OUTBOX_REMOVING)},
     [OUTBOX_BUILDING] = {"building", FM_TO(OUTBOX_IDLE)},
@@ -102,6 +104,104 @@ void store_outbox_get_status(const struct store *store, struct store_outbox_stat
         }
     }
     *ret_status = status;
+}
+
+static bool group_has_left(const struct outbox_group *group)
+{
+    for (const struct fm_link *link = group->entries.next; link != &group->entries;
+         link = link->next)
+        if (!FM_CONTAINER(link, const struct block_entry, link)->is_uploaded)
+            return false;
+    return true;
+}
+
+static bool group_has_source(const struct outbox_group *group, const struct block_entry *entry)
+{
+    for (size_t i = 0; i < group->source_count; i++)
+        if (memcmp(&group->sources[i], &entry->block.meta.id, sizeof group->sources[i]) == 0)
+            return true;
+    return false;
+}
+
+/* ---- for the ledger ---- */
+
+const struct store_block *outbox_part_of(const struct block_entry *entry)
+{
+    if (!entry->part)
+        return NULL;
+    const struct fm_link *head = &entry->part->entries;
+    for (const struct fm_link *link = head->next; link != head; link = link->next) {
+        const struct block_entry *part = FM_CONTAINER(link, const struct block_entry, link);
+        if (!part->is_uploaded)
+            return &part->block;
+    }
+    return NULL;
+}
+
+uint64_t outbox_ahead_spans(const struct block_entry *entry)
+{
+    uint64_t spans = 0;
+    for (uint32_t i = 0; i < entry->ahead_count; i++) {
+        if (entry->ahead[i].group && !group_has_left(entry->ahead[i].group))
+            spans += entry->ahead[i].spans;
+    }
+    return spans;
+}
+
+int outbox_take_ahead(struct block_ahead **ret_ahead, uint32_t *ret_count,
+                      const struct store_decision *decision)
+{
+    if (!decision->group_count)
+        return FM_OK;
+    struct block_ahead *ahead = calloc(decision->group_count, sizeof *ahead);
+    if (!ahead)
+        return FM_ENOMEM;
+    for (uint32_t i = 0; i < decision->group_count; i++) {
+        memcpy(ahead[i].name, decision->groups[i].name, sizeof ahead[i].name);
+        ahead[i].spans = decision->groups[i].spans;
+    }
+    *ret_ahead = ahead;
+    *ret_count = decision->group_count;
+    return FM_OK;
+}
+
+/* Those that are not there have left. */
+void outbox_find_ahead(struct store *store, struct block_entry *entry)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < entry->ahead_count; i++) {
+        struct block_ahead *ahead = &entry->ahead[i];
+        ahead->group = outbox_find(store, fm_slice_text(entry->block.meta.tenant), ahead->name);
+        if (ahead->group)
+            entry->ahead[kept++] = *ahead;
+    }
+    entry->ahead_count = kept;
+    if (!kept)
+        free(fm_take(entry->ahead));
+}
+
+static void group_find_sources(struct outbox_group *group)
+{
+    for (size_t i = 0; group->source_count && i < group->tenant->block_count; i++) {
+        if (group_has_source(group, group->tenant->blocks[i]))
+            group->tenant->blocks[i]->part = group;
+    }
+}
+
+/* It is out of the list. */
+static void group_forget(const struct outbox_group *group)
+{
+    for (size_t i = 0; i < group->tenant->block_count; i++) {
+        struct block_entry *entry = group->tenant->blocks[i];
+        uint32_t kept = 0;
+        if (entry->part == group)
+            entry->part = NULL;
+        for (uint32_t k = 0; k < entry->ahead_count; k++) {
+            if (entry->ahead[k].group != group)
+                entry->ahead[kept++] = entry->ahead[k];
+        }
+        entry->ahead_count = kept;
+    }
 }
 
 /* ---- what start-up finds ---- */
@@ -205,6 +305,7 @@ static int outbox_visit_group(void *self, const char *name, bool is_directory)
     if (rc == FM_OK) {
         fm_list_append(&outbox->groups, &group->link);
         outbox->bytes += group_bytes(group);
+        ahead_load_group(group);
         return FM_OK;
     }
     if (rc != FM_ENOMEM) {
@@ -241,6 +342,11 @@ int outbox_load(struct store *store, struct fm_why *why)
     store_path(store, path, "outbox");
     if (rc == FM_OK)
         rc = store->platform->ops->list(store->platform, path, outbox_visit_tenant, &listing, why);
+    for (struct fm_link *link = store->outbox.groups.next; link != &store->outbox.groups;
+         link = link->next)
+        group_find_sources(group_of(link));
+    for (struct fm_link *link = store->blocks.next; link != &store->blocks; link = link->next)
+        outbox_find_ahead(store, FM_CONTAINER(link, struct block_entry, link));
     return rc == FM_ENOTFOUND ? FM_OK : rc;
 }
 
@@ -262,15 +368,6 @@ void outbox_announce(struct store *store)
 }
 
 /* ---- out of the outbox ---- */
-
-static bool group_has_left(const struct outbox_group *group)
-{
-    for (const struct fm_link *link = group->entries.next; link != &group->entries;
-         link = link->next)
-        if (!FM_CONTAINER(link, const struct block_entry, link)->is_uploaded)
-            return false;
-    return true;
-}
 
 static bool group_is_held(const struct outbox_group *group)
 {
@@ -301,11 +398,7 @@ static void group_mark_sources(struct outbox_group *group)
     group->marking_count = 1; /* ours, until all were asked for */
     for (size_t i = 0; i < tenant->block_count; i++) {
         struct block_entry *entry = tenant->blocks[i];
-        bool is_source = false;
-        for (size_t k = 0; k < group->source_count && !is_source; k++)
-            is_source =
-                memcmp(&group->sources[k], &entry->block.meta.id, sizeof group->sources[k]) == 0;
-        if (!is_source || entry->is_uploaded)
+        if (entry->is_uploaded || !group_has_source(group, entry))
             continue;
         group->marking_count++;
         if (!fm_list_empty(&group->entries))
@@ -327,8 +420,13 @@ static void outbox_remove_work(struct pf_job *job)
     store_path(store, folder, "outbox/.tmp");
     store_path(store, target, "outbox/.tmp/%s", name);
     int rc = pf_make_path(store->platform, folder, &outbox->why);
+    if (rc == FM_OK && outbox->going->keeps_ahead) /* AHEAD-2 */
+        rc = ahead_keep(store, outbox->going, &outbox->why);
     if (rc == FM_OK)
         rc = pf_remove_tree(store->platform, target, &outbox->why);
+    for (struct fm_link *link = outbox->going->entries.next;
+         rc == FM_OK && link != &outbox->going->entries; link = link->next)
+        gone_take_outgoing(store, FM_CONTAINER(link, struct block_entry, link));
     if (rc == FM_OK)
         rc = store->platform->ops->rename(store->platform, outbox->going->path, target,
                                           &outbox->why);
@@ -347,6 +445,8 @@ static void outbox_on_removed(struct pf_job *job)
     struct outbox *outbox = FM_CONTAINER(job, struct outbox, job);
     struct store *store = outbox->store;
     fm_sm_move(&outbox->sm, OUTBOX_IDLE);
+    if (outbox->rc == FM_OK && outbox->going->keeps_ahead)
+        ahead_on_left(store, outbox->going);
     if (outbox->rc < 0)
         log_warn("outbox.stays", "path=%s why=\"%s\" removed at the next start",
                  outbox->going->path, outbox->why.text);
@@ -368,6 +468,9 @@ static struct outbox_group *outbox_pick_going(struct outbox *outbox)
             group_mark_sources(group);
         if (group->is_marked && !group_is_held(group)) {
             fm_list_remove(link);
+            group_forget(group);
+            group->keeps_ahead =
+                group->has_ahead && ahead_is_needed(group->tenant, group->ahead_last_lsn);
             return group;
         }
     }
@@ -396,6 +499,7 @@ static int outbox_prepare(struct store *store, struct store_outgoing *outgoing)
         return rc;
     struct outbox_group *group = outbox->made;
     group->sealed_unix_ns = outgoing_sealed_ns(store, outgoing);
+    group->has_ahead = outgoing->ahead != NULL;
     if (outgoing->source_count == 0)
         return FM_OK;
     group->sources = calloc(outgoing->source_count, sizeof *group->sources);
@@ -419,6 +523,9 @@ static void outbox_on_built(struct pf_job *job)
     if (outbox->rc == FM_OK && group->block_count) {
         outbox->bytes += group_bytes(group);
         fm_list_append(&outbox->groups, &group->link);
+        if (group->has_ahead)
+            group->ahead_last_lsn = outgoing->ahead->last_lsn;
+        group_find_sources(group);
         group_announce(group);
     } else {
         outbox_group_free(group);

@@ -4,6 +4,7 @@
  *   outbox.c          groups: found at start, announced, done with, removed
  *   outbox_group.c    a group and its file
  *   outgoing.c        the job that makes one
+ *   ahead.c           what express groups took ahead of their blocks
  */
 #ifndef STORE_OUTBOX_INTERNAL_H
 #define STORE_OUTBOX_INTERNAL_H
@@ -26,6 +27,9 @@ struct outbox_group {
     uint32_t marking_count; /* sources that are being marked */
     bool marks_failed;      /* of one of them: again */
     bool is_marked;         /* all sources count as uploaded: it may go */
+    bool has_ahead;         /* a list of what it took ahead */
+    bool keeps_ahead;       /* which stays when the group goes */
+    uint64_t ahead_last_lsn;
 };
 
 /* outbox_group.c */
@@ -41,6 +45,13 @@ void outbox_group_render(const struct outbox_group *group, struct fm_buf *buf);
 /* Fills lane, sealed_unix_ns and sources. */
 FM_MUST int outbox_group_parse(struct fm_slice json, struct outbox_group *group,
                                uint32_t *ret_block_count, struct fm_why *why);
+
+/* ahead.c */
+void ahead_load_group(struct outbox_group *group);
+bool ahead_is_needed(const struct tenant *tenant, uint64_t last_lsn);
+/* In the job that removes the group; and when that is done, on the loop. */
+FM_MUST int ahead_keep(struct store *store, const struct outbox_group *group, struct fm_why *why);
+void ahead_on_left(struct store *store, const struct outbox_group *group);
 
 /* outgoing.c */
 void outgoing_work(struct pf_job *job);

@@ -166,18 +166,31 @@ static int outgoing_collect(struct outgoing_build *build)
 
 /* ---- the group ---- */
 
+static int outgoing_write_file(struct outgoing_build *build, const char *name,
+                               const struct fm_buf *content)
+{
+    char path[STORE_PATH_BYTES];
+    int len = snprintf(path, sizeof path, "%s/%s", build->folder, name);
+    FM_ASSERT(len > 0 && (size_t)len < sizeof path);
+    return content->failed
+               ? FM_ENOMEM
+               : pf_replace_file(build->store->platform, path, fm_buf_slice(content), build->why);
+}
+
 static int outgoing_write_group(struct outgoing_build *build)
 {
     struct platform *platform = build->store->platform;
-    char path[STORE_PATH_BYTES];
-    struct fm_buf text;
-    int len = snprintf(path, sizeof path, "%s/group.json", build->folder);
-    FM_ASSERT(len > 0 && (size_t)len < sizeof path);
-    fm_buf_init(&text, FM_KIB(64));
-    outbox_group_render(build->group, &text);
-    int rc =
-        text.failed ? FM_ENOMEM : pf_replace_file(platform, path, fm_buf_slice(&text), build->why);
-    fm_buf_fini(&text);
+    const struct store_ahead *ahead = build->outgoing->ahead;
+    struct fm_buf file;
+    fm_buf_init(&file, SIZE_MAX / 4);
+    outbox_group_render(build->group, &file);
+    int rc = outgoing_write_file(build, "group.json", &file);
+    fm_buf_reset(&file);
+    if (ahead)
+        store_ahead_render(ahead, &file);
+    if (rc == FM_OK && ahead) /* AHEAD-1 */
+        rc = outgoing_write_file(build, "ahead", &file);
+    fm_buf_fini(&file);
     return rc < 0 ? rc : platform->ops->sync_dir(platform, build->folder, build->why);
 }
 

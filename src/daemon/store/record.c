@@ -55,8 +55,8 @@ static int record_reader_fetch(struct record_reader *reader, const struct head_r
     return FM_OK;
 }
 
-int record_reader_read(struct record_reader *reader, const struct head_record *record,
-                       struct fm_slice *ret_payload, struct fm_why *why)
+int record_reader_append(struct record_reader *reader, const struct head_record *record,
+                         struct fm_buf *target, struct fm_why *why)
 {
     struct wal_record decoded;
     uint64_t size;
@@ -69,11 +69,19 @@ int record_reader_read(struct record_reader *reader, const struct head_record *r
         return fm_fail(why, FM_ECORRUPT, "record %llu is not what was written",
                        (unsigned long long)record->lsn);
     memcpy(reader->batch_id, decoded.batch_id, sizeof reader->batch_id);
-    fm_buf_reset(&reader->payload);
-    rc = wal_record_payload(&decoded, &reader->payload);
+    rc = wal_record_payload(&decoded, target);
     if (rc < 0)
         return fm_fail(why, rc, "payload of record %llu: %s", (unsigned long long)record->lsn,
                        fm_rc_text(rc));
-    *ret_payload = fm_buf_slice(&reader->payload);
     return FM_OK;
+}
+
+int record_reader_read(struct record_reader *reader, const struct head_record *record,
+                       struct fm_slice *ret_payload, struct fm_why *why)
+{
+    fm_buf_reset(&reader->payload);
+    int rc = record_reader_append(reader, record, &reader->payload, why);
+    if (rc == FM_OK)
+        *ret_payload = fm_buf_slice(&reader->payload);
+    return rc;
 }

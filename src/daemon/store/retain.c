@@ -77,7 +77,9 @@ static void retain_by_age(struct store *store)
         struct block_entry *entry = FM_CONTAINER(link, struct block_entry, link);
         if (entry->is_merging || clock_block_age_ns(store, entry) < retain_age_max_ns(store, entry))
             continue;
-        if (block_entry_is_settled(entry)) {
+        if (block_entry_is_settled(entry) && outbox_ahead_spans(entry)) {
+            continue; /* its account has to wait for what went ahead */
+        } else if (block_entry_is_settled(entry)) {
             metric_add(&store->metrics.blocks_expired, 1);
             blocks_doom(store, entry, STORE_END_SETTLED);
         } else if (retain_release(store, entry)) {

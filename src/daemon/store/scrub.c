@@ -13,8 +13,9 @@
  *
  * SCRUB-1  A block is bad if two readings in a row found damage.  What the disk refuses to read is
  *          reported in every round and stays: it may come back, and parts of it can be read.
- * SCRUB-2  A bad block that is settled goes: the bucket has what of it had to leave.  Any other
- * goes to quarantine/, and its spans are counted as lost.
+ * SCRUB-2  A bad block that is settled goes: the bucket has what of it had to leave.  Any other is
+ *          made again from the log if that holds its records (mend.c); else it goes to quarantine/,
+ *          and its spans are counted as lost.
  */
 #include "internal.h"
 
@@ -236,12 +237,12 @@ static void scrub_remove_bad(struct store *store)
         if (block_entry_is_settled(entry)) {
             metric_add(&store->metrics.blocks_expired, 1);
             blocks_doom(store, entry, STORE_END_SETTLED);
-        } else if (retain_release(store, entry)) {
+        } else if (entry->is_merging || !retain_release(store, entry) || mend_start(store, entry)) {
+            left++;
+        } else {
             metric_add(&store->metrics.blocks_quarantined, 1);
             metric_add(&store->metrics.dropped_spans_corrupt, retain_lost_spans(entry));
             blocks_doom(store, entry, STORE_END_CORRUPT);
-        } else {
-            left++;
         }
     }
     store->scrub.bad_count = left;
@@ -312,4 +313,5 @@ static void scrub_on_read(struct pf_job *job)
 void scrub_close(struct store *store)
 {
     store->scrub.is_cancelled = true;
+    store->mend.cut.is_cancelled = true;
 }

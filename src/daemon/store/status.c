@@ -44,8 +44,8 @@ void store_get_status(const struct store *store, struct store_status *ret_status
         status.blocks_uploaded += block_entry_is_settled(entry); /* or nothing of it leaves */
         status.block_spans += entry->block.span_count;
     }
-    status.used_bytes = status.blocks_bytes + status.wal_bytes + store->outbox.bytes +
-                        store->keep.quarantine_bytes;
+    status.used_bytes =
+        status.blocks_bytes + status.wal_bytes + store->outbox.bytes + store->keep.quarantine_bytes;
     memcpy(status.problem, store->problem, sizeof status.problem);
     *ret_status = status;
 }
@@ -147,6 +147,8 @@ static void status_put_upkeep(const struct store *store, struct fm_buf *out)
     metric_counter(out, "fermata_scrub_bytes_total", "Bytes read for that.", &metrics->scrub_bytes);
     metric_counter(out, "fermata_scrub_bad_blocks_total", "Blocks found damaged.",
                    &metrics->scrub_bad);
+    metric_counter(out, "fermata_scrub_rebuilt_blocks_total", "Of these: made again from the log.",
+                   &metrics->scrub_rebuilt);
     metric_counter(out, "fermata_scrub_unreadable_total", "Readings that the disk refused.",
                    &metrics->scrub_unreadable);
     metric_gauge(out, "fermata_quarantine_bytes", "Bytes in quarantine.",

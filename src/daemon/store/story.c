@@ -11,7 +11,7 @@
 #include "fermata/units.h"
 
 static const char *const kind_names[] = {
-    [STORY_LOG] = "log", [STORY_BLOCK] = "block", [STORY_GONE] = "gone"};
+    [STORY_LOG] = "log", [STORY_BLOCK] = "block", [STORY_GONE] = "gone", [STORY_COPY] = "copy"};
 static const char *const verdict_names[] = {[STORE_UNDECIDED] = "undecided",
                                             [STORE_WHOLE] = "whole",
                                             [STORE_NOTHING] = "nothing",
@@ -26,6 +26,8 @@ static const char *place_state(const struct story_place *place)
                    : place->end;
     if (place->kind == STORY_LOG)
         return "pending";
+    if (place->went_ahead)
+        return place->ahead_waits ? "pending" : "uploaded";
     if (place->verdict == STORE_NOTHING || (place->verdict == STORE_PART && !place->is_kept))
         return "sampled_out";
     return place->is_uploaded ? "uploaded" : "pending";
@@ -51,6 +53,19 @@ static void put_text(struct json_writer *json, const char *key, const char *text
         return;
     json_key(json, key);
     json_text(json, text);
+}
+
+static void put_destinations(const struct story_place *place, struct json_writer *json)
+{
+    if (place->destination_count == 1)
+        put_text(json, "destination", place->destinations[0]);
+    if (place->destination_count <= 1)
+        return;
+    json_key(json, "destinations");
+    json_array_begin(json);
+    for (uint32_t i = 0; i < FM_MIN(place->destination_count, STORY_DESTINATIONS_MAX); i++)
+        json_text(json, place->destinations[i]);
+    json_array_end(json);
 }
 
 static void put_place(const struct story_place *place, struct json_writer *json)
@@ -81,13 +96,19 @@ static void put_place(const struct story_place *place, struct json_writer *json)
     if (place->kind == STORY_BLOCK) {
         put_text(json, "verdict", verdict_names[place->verdict]);
         put_time(json, "decided", place->decided_unix_ns);
+        put_text(json, "policy", place->policy);
+        json_key(json, "went_ahead");
+        json_bool(json, place->went_ahead);
         put_text(json, "policies", place->policies);
     }
     put_time(json, "uploaded", place->uploaded_unix_ns);
-    put_text(json, "destination", place->destination);
+    if (place->uploaded_last_unix_ns != place->uploaded_unix_ns)
+        put_time(json, "uploaded_last", place->uploaded_last_unix_ns);
+    put_destinations(place, json);
+    put_text(json, "lane", place->lane);
     put_time(json, "gone", place->gone_unix_ns);
     put_text(json, "end", place->end);
-    if (place->kind == STORY_GONE) {
+    if (place->kind == STORY_GONE || (place->kind == STORY_COPY && !place->spans)) {
         json_key(json, "certain");
         json_bool(json, false);
     }
@@ -168,6 +189,12 @@ static void tell_verdict(const struct story_place *place, struct fm_buf *out)
     bool is_kept = place->is_kept || place->verdict == STORE_WHOLE;
     tell_time("    sampling decided ", place->decided_unix_ns, ": ", out);
     fm_buf_puts(out, is_kept ? "it leaves" : "it stays on the node");
+    if (strcmp(place->policy, "late") == 0)
+        fm_buf_puts(out, ", spans that came late follow the trace");
+    else if (strcmp(place->policy, "express") == 0)
+        fm_buf_puts(out, ", the trace is one that left ahead");
+    else if (place->policy[0])
+        fm_buf_printf(out, " by policy %s", place->policy);
     if (place->policies[0])
         fm_buf_printf(out, " (of this block: %s)", place->policies);
     fm_buf_puts(out, "\n");
@@ -195,8 +222,54 @@ static void tell_end(const struct story_place *place, struct fm_buf *out)
                   text);
 }
 
+static void tell_uploaded(const struct story_place *place, struct fm_buf *out)
+{
+    uint32_t shown = FM_MIN(place->destination_count, STORY_DESTINATIONS_MAX);
+    tell_time("    uploaded ", place->uploaded_unix_ns, "", out);
+    if (place->destination_count > 1)
+        tell_time(" to ", place->uploaded_last_unix_ns,
+                  ", as one of the blocks it was merged of:", out);
+    else if (shown)
+        fm_buf_puts(out, " as block");
+    for (uint32_t i = 0; i < shown; i++)
+        fm_buf_printf(out, "%s%s", place->destination_count > 1 ? "\n      " : " ",
+                      place->destinations[i]);
+    if (shown < place->destination_count)
+        fm_buf_printf(out, "\n      and %" PRIu32 " more", place->destination_count - shown);
+    fm_buf_puts(out, "\n");
+}
+
+/* What left, or will, beside the block that the spans are in. */
+static void tell_copy(const struct story_place *place, struct fm_buf *out)
+{
+    static const struct {
+        const char *lane, *text;
+    } rows[] = {
+        {"express", "an express copy, ahead of its block"},
+        {"recall", "a recalled copy"},
+        {"normal", "what sampling kept of a block"},
+    };
+    for (size_t i = 0; i < FM_COUNT(rows); i++) {
+        if (strcmp(rows[i].lane, place->lane) == 0)
+            fm_buf_printf(out, "  %s: block %s", rows[i].text, place->block);
+    }
+    if (place->spans)
+        fm_buf_printf(out, ", %" PRIu64 " spans\n    %s", place->spans, place->path);
+    fm_buf_puts(out, "\n");
+    if (place->is_uploaded)
+        tell_uploaded(place, out);
+    else
+        fm_buf_puts(out, "    not uploaded yet\n");
+    if (!place->spans)
+        fm_buf_puts(out, "    by the block's filter, which is wrong once in a hundred times\n");
+}
+
 static void tell_place(const struct story_place *place, struct fm_buf *out)
 {
+    if (place->kind == STORY_COPY) {
+        tell_copy(place, out);
+        return;
+    }
     if (place->kind == STORY_LOG)
         fm_buf_printf(out, "  in the log: record %" PRIu64 " of %s, %" PRIu64 " spans\n",
                       place->lsn, place->path, place->spans);
@@ -214,11 +287,10 @@ static void tell_place(const struct story_place *place, struct fm_buf *out)
         return;
     tell_time("    sealed ", place->sealed_unix_ns, "\n", out);
     tell_verdict(place, out);
-    if (place->is_uploaded && strcmp(place_state(place), "uploaded") == 0) {
-        tell_time("    uploaded ", place->uploaded_unix_ns, "", out);
-        if (place->destination[0])
-            fm_buf_printf(out, " as block %s", place->destination);
-        fm_buf_puts(out, "\n");
+    if (place->went_ahead) {
+        fm_buf_puts(out, "    all of it here left ahead, in an express block\n");
+    } else if (place->is_uploaded && strcmp(place_state(place), "uploaded") == 0) {
+        tell_uploaded(place, out);
     } else if (strcmp(place_state(place), "pending") == 0) {
         fm_buf_puts(out, "    not uploaded yet\n");
     }

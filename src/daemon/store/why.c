@@ -14,7 +14,7 @@
 #include "fermata/bytes.h"
 #include "fermata/wal.h"
 #include "gone.h"
-#include "internal.h"
+#include "outbox.h"
 
 #define WHY_TRACE_BYTES_MAX FM_MIB(64)
 #define WHY_FILE_BYTES_MAX  FM_MIB(64)
@@ -25,6 +25,7 @@ struct why_search {
     char folder[STORE_PATH_BYTES];
     struct lsn_range *covered; /* owned */
     size_t covered_count, covered_capacity;
+    const char *lane; /* of the group of the outbox that is looked at; NULL: none */
     struct fm_buf buf, otlp;
 };
 
@@ -141,27 +142,40 @@ static void why_decision(struct why_search *search, const struct block *block,
 {
     FM_AUTO(store_decision) decision = NULL;
     uint64_t row;
+    bool has_row;
     if (store_block_read_decision(search->platform, facts, &decision, NULL) < 0)
         return;
     place->verdict = decision->facts.verdict;
     place->decided_unix_ns = decision->facts.unix_ns;
     place->is_kept = place->verdict == STORE_WHOLE;
-    if (place->verdict == STORE_PART && why_row(search, block, &row) == FM_OK &&
-        row < decision->row_count)
+    has_row = (place->verdict == STORE_PART || decision->policy_of) &&
+              why_row(search, block, &row) == FM_OK && row < decision->row_count;
+    if (has_row && place->verdict == STORE_PART) {
         place->is_kept = store_row_has(decision->kept, row);
+        place->went_ahead = store_row_has(decision->ahead, row);
+    }
+    if (has_row && decision->policy_of && decision->policy_of[row] != STORE_POLICY_BEYOND)
+        memcpy(place->policy, decision->policies[decision->policy_of[row]].name,
+               sizeof place->policy);
     why_put_policies(decision, place);
 }
 
 static void why_uploaded(struct why_search *search, struct story_place *place)
 {
     struct block_id id;
+    uint64_t unix_ns;
     if (why_read(search, place->path, "uploaded") < 0)
         return;
     struct fm_slice text = fm_buf_slice(&search->buf);
     place->is_uploaded = true;
-    marker_parse(text, &place->uploaded_unix_ns, &id);
-    if (place->uploaded_unix_ns)
-        block_id_print(&id, place->destination);
+    while (marker_next(&text, &unix_ns, &id)) {
+        if (!place->uploaded_unix_ns || unix_ns < place->uploaded_unix_ns)
+            place->uploaded_unix_ns = unix_ns;
+        place->uploaded_last_unix_ns = FM_MAX(place->uploaded_last_unix_ns, unix_ns);
+        if (place->destination_count < STORY_DESTINATIONS_MAX)
+            block_id_print(&id, place->destinations[place->destination_count]);
+        place->destination_count++;
+    }
 }
 
 static int why_open_block(struct why_search *search, const struct store_block *facts,
@@ -196,8 +210,10 @@ static int why_in_block(struct why_search *search, const struct store_block *fac
     rc = block_find_trace(block, &search->story->question->id, &search->otlp, NULL, NULL);
     if (rc == FM_OK)
         rc = why_count(search, &spans);
-    struct story_place *place = rc == FM_OK ? why_place(search->story, STORY_BLOCK) : NULL;
+    enum story_kind kind = search->lane ? STORY_COPY : STORY_BLOCK;
+    struct story_place *place = rc == FM_OK ? why_place(search->story, kind) : NULL;
     if (place) {
+        (void)snprintf(place->lane, sizeof place->lane, "%s", search->lane ? search->lane : "");
         memcpy(place->path, facts->path, sizeof place->path);
         block_id_print(&facts->meta.id, place->block);
         place->spans = spans;
@@ -205,7 +221,8 @@ static int why_in_block(struct why_search *search, const struct store_block *fac
         place->last_unix_ns = facts->account.last_unix_ns;
         place->receivers = facts->account.receivers;
         place->sealed_unix_ns = facts->sealed_unix_ns;
-        why_decision(search, block, facts, place);
+        if (!search->lane)
+            why_decision(search, block, facts, place);
         why_uploaded(search, place);
     }
     block_free(block);
@@ -225,7 +242,8 @@ static int why_load_block(struct why_search *search, struct store_block *block)
     block->span_count = facts.span_count;
     block->sealed_unix_ns = facts.sealed_unix_ns;
     block->account = facts.account;
-    rc = why_cover(search, facts.first_lsn, facts.last_lsn);
+    if (!search->lane)
+        rc = why_cover(search, facts.first_lsn, facts.last_lsn);
     if (rc == FM_OK)
         rc = why_read(search, block->path, "meta.json");
     return rc < 0 ? rc : block_meta_parse(fm_buf_slice(&search->buf), &block->meta, NULL);
@@ -244,10 +262,46 @@ static int why_on_block(void *self, const char *name, bool is_directory)
     int rc =
         len > 0 && (size_t)len < sizeof block->path ? why_load_block(search, block) : FM_ELIMIT;
     if (rc == FM_OK) {
-        search->story->blocks++;
+        search->story->blocks += !search->lane;
         rc = why_in_block(search, block);
     }
     free(block);
+    search->story->damaged += rc < 0 && rc != FM_ENOTFOUND && rc != FM_ENOMEM;
+    return rc == FM_ENOMEM ? rc : FM_OK;
+}
+
+/* ---- blocks that are made to leave ---- */
+
+static int why_group_lane(struct why_search *search, const char *folder, const char **ret_lane)
+{
+    struct outbox_group *group = calloc(1, sizeof *group);
+    uint32_t block_count;
+    if (!group)
+        return FM_ENOMEM;
+    int rc = why_read(search, folder, "group.json");
+    if (rc == FM_OK)
+        rc = outbox_group_parse(fm_buf_slice(&search->buf), group, &block_count, NULL);
+    if (rc == FM_OK)
+        *ret_lane = store_lane_name(group->lane);
+    free(group->sources);
+    free(group);
+    return rc;
+}
+
+static int why_on_group(void *self, const char *name, bool is_directory)
+{
+    struct why_search *search = self;
+    char folder[STORE_PATH_BYTES], path[STORE_PATH_BYTES];
+    if (!is_directory || name[0] == '.' || !why_join(path, search->folder, name))
+        return FM_OK;
+    memcpy(folder, search->folder, sizeof folder);
+    int rc = why_group_lane(search, path, &search->lane);
+    if (rc == FM_OK) {
+        memcpy(search->folder, path, sizeof path);
+        rc = search->platform->ops->list(search->platform, path, why_on_block, search, NULL);
+        memcpy(search->folder, folder, sizeof folder);
+    }
+    search->lane = NULL;
     search->story->damaged += rc < 0 && rc != FM_ENOTFOUND && rc != FM_ENOMEM;
     return rc == FM_ENOMEM ? rc : FM_OK;
 }
@@ -272,10 +326,19 @@ static int why_on_gone(void *self, const char *name, bool is_directory)
         search->story->damaged += rc != FM_ENOTFOUND;
         return FM_OK;
     }
-    struct story_place *place = maybe ? why_place(search->story, STORY_GONE) : NULL;
+    bool is_copy = strcmp(gone.end, store_lane_name(STORE_LANE_EXPRESS)) == 0 ||
+                   strcmp(gone.end, store_lane_name(STORE_LANE_RECALL)) == 0;
+    enum story_kind kind = is_copy ? STORY_COPY : STORY_GONE;
+    struct story_place *place = maybe ? why_place(search->story, kind) : NULL;
     if (!place)
         return FM_OK;
     block_id_print(&gone.id, place->block);
+    if (is_copy) { /* it goes when it has left */
+        memcpy(place->lane, gone.end, sizeof place->lane);
+        place->is_uploaded = true;
+        place->uploaded_unix_ns = gone.unix_ns;
+        return FM_OK;
+    }
     place->gone_unix_ns = gone.unix_ns;
     place->first_unix_ns = gone.first_unix_ns;
     place->last_unix_ns = gone.last_unix_ns;
@@ -361,6 +424,20 @@ static int why_folder(struct why_search *search, pf_list_visit *visit, const cha
     return rc == FM_ENOTFOUND ? FM_OK : rc;
 }
 
+/* What went ahead and has not left yet is pending. */
+static void why_settle_ahead(struct story *story)
+{
+    const char *express = store_lane_name(STORE_LANE_EXPRESS);
+    bool waits = false;
+    for (size_t i = 0; i < story->count; i++) {
+        const struct story_place *place = &story->places[i];
+        waits |=
+            place->kind == STORY_COPY && !place->is_uploaded && strcmp(place->lane, express) == 0;
+    }
+    for (size_t i = 0; i < story->count; i++)
+        story->places[i].ahead_waits = waits && story->places[i].went_ahead;
+}
+
 static int why_on_nothing(void *self, const char *name, bool is_directory)
 {
     (void)self;
@@ -384,9 +461,12 @@ int store_why_tell(const struct store_why *question, struct fm_buf *answer, stru
     fm_buf_init(&search.otlp, WHY_TRACE_BYTES_MAX);
     rc = why_folder(&search, why_on_block, "blocks/", question->tenant);
     if (rc == FM_OK)
+        rc = why_folder(&search, why_on_group, "outbox/", question->tenant);
+    if (rc == FM_OK)
         rc = why_folder(&search, why_on_gone, "gone/", question->tenant);
     if (rc == FM_OK)
         rc = why_folder(&search, why_on_segment, "wal", "");
+    why_settle_ahead(search.story);
     if (rc == FM_OK && question->json)
         story_put_json(search.story, answer);
     else if (rc == FM_OK)

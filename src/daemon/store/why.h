@@ -6,12 +6,14 @@
 #include "fermata/store_decide.h"
 #include "fermata/store_why.h"
 
-#define STORY_PLACES_MAX 64u
+#define STORY_PLACES_MAX       64u
+#define STORY_DESTINATIONS_MAX 8u
 
 enum story_kind {
     STORY_LOG,   /* a record that no block has taken up */
     STORY_BLOCK, /* a block */
     STORY_GONE,  /* a block that is deleted; its bloom filter is kept */
+    STORY_COPY,  /* a block that was made to leave, in the outbox or gone from there */
 };
 struct story_place {
     enum story_kind kind;
@@ -25,10 +27,15 @@ struct story_place {
     enum store_verdict verdict;
     bool is_kept; /* with PART */
     uint64_t decided_unix_ns;
-    char policies[320]; /* what they kept of the block */
+    char policies[320];                     /* what they kept of the block */
+    char policy[STORE_POLICY_NAME_MAX + 1]; /* which decided about the trace, or "" */
+    bool went_ahead;                        /* all that is here of it, in an express block */
+    bool ahead_waits;                       /* which the bucket does not have yet */
+    char lane[16];                          /* of COPY */
     bool is_uploaded;
-    uint64_t uploaded_unix_ns;
-    char destination[37];
+    uint64_t uploaded_unix_ns, uploaded_last_unix_ns;
+    char destinations[STORY_DESTINATIONS_MAX][37]; /* as which blocks */
+    uint32_t destination_count;                    /* of the block that was merged, maybe more */
     uint64_t gone_unix_ns;
     char end[16]; /* of GONE: uploaded, sampled_out, part, expired, no_space, unreadable */
 };

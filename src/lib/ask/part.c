@@ -10,6 +10,7 @@ struct ask_part {
     const struct ask *ask;
     struct eval_limits limits;
     size_t source_memory_max;
+    struct block_keep *keep; /* borrowed, or NULL */
     uint64_t floor_ns;
     uint32_t count_max;              /* of names or values */
     struct eval_plan *plan;          /* owned; SEARCH, TAG_VALUES */
@@ -26,10 +27,11 @@ struct ask_part {
 
 /* ---- one place at a time ---- */
 
-struct ask_place { /* exactly one is set */
+struct ask_place {
     struct ask_part *part;
-    const struct block *block;
-    const struct frame_rows *rows;
+    const struct block *block;     /* or rows */
+    uint64_t row_from, row_to;     /* of block, as in frame_request */
+    const struct frame_rows *rows; /* or block */
 };
 
 static int place_open(void *self, const struct frame_request *request,
@@ -38,8 +40,12 @@ static int place_open(void *self, const struct frame_request *request,
     const struct ask_place *place = self;
     if (!place->block)
         return frame_rows_source(place->rows, request, ret_source);
+    struct frame_request of_share = *request;
+    of_share.row_from = place->row_from;
+    of_share.row_to = place->row_to;
+    of_share.keep = place->part->keep;
     int rc =
-        block_frames_new(place->block, request, place->part->source_memory_max, ret_source, why);
+        block_frames_new(place->block, &of_share, place->part->source_memory_max, ret_source, why);
     return rc == FM_EMALFORMED ? FM_ECORRUPT : rc; /* the question is not to blame */
 }
 
@@ -103,6 +109,8 @@ static int part_prepare(struct ask_part *part, struct fm_why *why)
         rc = eval_plan_new(&part->plan, ask->query, why);
         if (rc == FM_OK)
             rc = eval_search_new(&part->search, part->plan, &part->limits, &ask->search);
+        if (rc == FM_OK)
+            eval_search_raise_floor(part->search, part->floor_ns);
         return rc;
     case ASK_METRICS:
         part->limits.by_span = true;
@@ -154,6 +162,7 @@ int ask_part_new(struct ask_part **ret_part, const struct ask *ask, const struct
     part->floor_ns = limits->floor_ns;
     part->count_max = ask->limit && !limits->for_list ? ask->limit : ASK_NAMES_MAX;
     part->source_memory_max = limits->memory_max / 2;
+    part->keep = limits->keep;
     part->limits = (struct eval_limits){
         .start_ns = FM_MAX(ask->start_ns, ask->kind == ASK_SEARCH ? limits->floor_ns : 0),
         .end_ns = ask->end_ns,
@@ -261,6 +270,17 @@ static int part_add(struct ask_part *part, struct ask_place *place, struct fm_wh
 int ask_part_add_block(struct ask_part *part, const struct block *block, struct fm_why *why)
 {
     struct ask_place place = {.part = part, .block = block};
+    return part_add(part, &place, why);
+}
+
+int ask_part_add_share(struct ask_part *part, const struct block *block, uint32_t share,
+                       uint32_t count, struct fm_why *why)
+{
+    struct ask_place place = {.part = part, .block = block};
+    int rc =
+        count == 1 ? FM_OK : block_share(block, share, count, &place.row_from, &place.row_to, why);
+    if (rc != FM_OK)
+        return rc == FM_NONE ? FM_OK : rc;
     return part_add(part, &place, why);
 }
 

@@ -33,18 +33,26 @@ static int assemble_load(struct reader *reader, unsigned leaf)
     return rc == FM_NONE ? FM_OK : rc;
 }
 
-/* The next entry of a loaded leaf, which must have this repetition level. */
-static int assemble_take(struct reader *reader, unsigned leaf, unsigned rep,
-                         struct entry *ret_entry)
+/* The next entry of a loaded leaf, which must have this repetition level.  Called for every leaf of
+ * every element: in one piece. */
+static inline int assemble_take(struct reader *reader, unsigned leaf, unsigned rep,
+                                struct entry *ret_entry)
 {
     struct cursor *cursor = &reader->cursors[leaf];
     if (!cursor->loaded) {
         *ret_entry = (struct entry){0};
         return FM_OK;
     }
-    if (!cursor_has_entry(cursor) || cursor_peek_rep(cursor) != rep)
+    uint32_t at = cursor->at;
+    if (at >= cursor->end || (cursor->page.rep ? cursor->page.rep[at] : 0) != rep)
         return reader_fail(reader, leaf, "is out of step with its siblings");
-    *ret_entry = cursor_take(cursor, reader->block->leaves[leaf].def_max);
+    unsigned def = cursor->page.def ? cursor->page.def[at] : 0;
+    bool is_set =
+        def == reader->block->leaves[leaf].def_max && cursor->value_at < cursor->page.value_count;
+    *ret_entry = (struct entry){
+        .rep = (uint8_t)rep, .def = (uint8_t)def, .set = is_set, .value = cursor->value_at};
+    cursor->value_at += is_set;
+    cursor->at = at + 1;
     return FM_OK;
 }
 
@@ -172,11 +180,86 @@ static int assemble_values(struct reader *reader, unsigned first, unsigned which
     return FM_OK;
 }
 
+static uint8_t *assemble_store(uint8_t *target, uint32_t number, size_t len)
+{
+    *target++ = (uint8_t)(number << 3 | PB_BYTES);
+    for (; len >= 0x80; len >>= 7)
+        *target++ = (uint8_t)(len | 0x80);
+    *target++ = (uint8_t)len;
+    return target;
+}
+
+static inline size_t assemble_size(size_t len) /* of a field of so many bytes, but the content */
+{
+    return 1 + (FM_LIKELY(len < 0x80) ? 1 : pb_varint_size(len));
+}
+
+/* KeyValue of a text, which most attributes are: its sizes are known before. */
+static void assemble_put_text(struct fm_buf *otlp, uint32_t number, struct fm_slice key,
+                              struct fm_slice text)
+{
+    size_t value_len = assemble_size(text.len) + text.len;
+    size_t pair_len = assemble_size(key.len) + key.len + assemble_size(value_len) + value_len;
+    size_t all_len = assemble_size(pair_len) + pair_len;
+    uint8_t *target = fm_buf_room(otlp, all_len);
+    if (!target)
+        return;
+    target = assemble_store(target, number, pair_len);
+    target = assemble_store(target, 1, key.len);
+    if (key.len)
+        memcpy(target, key.ptr, key.len);
+    target = assemble_store(target + key.len, 2, value_len);
+    target = assemble_store(target, VALUE_STRING, text.len);
+    if (text.len)
+        memcpy(target, text.ptr, text.len);
+    otlp->len += all_len;
+}
+
+/* The next entry of the leaf has a value. */
+static inline bool assemble_peek_set(const struct reader *reader, unsigned leaf)
+{
+    const struct cursor *cursor = &reader->cursors[leaf];
+    return cursor->loaded && cursor->at < cursor->end && cursor->page.def &&
+           cursor->page.def[cursor->at] == reader->block->leaves[leaf].def_max;
+}
+
+/* Whether the attribute is one text and nothing else. */
+static bool assemble_is_text(const struct reader *reader, unsigned first, unsigned level)
+{
+    const struct cursor *texts = &reader->cursors[first + ATTRIBUTE_STRING];
+    const struct cursor *arrays = &reader->cursors[first + ATTRIBUTE_IS_ARRAY];
+    if (!assemble_peek_set(reader, first + ATTRIBUTE_STRING) ||
+        texts->value_at >= texts->page.value_count ||
+        (texts->page.rep && texts->at + 1 < texts->end && texts->page.rep[texts->at + 1] > level))
+        return false;
+    for (unsigned i = ATTRIBUTE_INT; i <= ATTRIBUTE_BOOL; i++) {
+        if (assemble_peek_set(reader, first + i))
+            return false;
+    }
+    return !assemble_peek_set(reader, first + ATTRIBUTE_IS_ARRAY) ||
+           (arrays->value_at < arrays->page.value_count && !arrays->page.boolean[arrays->value_at]);
+}
+
+static int assemble_text_attribute(struct reader *reader, unsigned first, const struct entry *key,
+                                   struct fm_buf *otlp, uint32_t number)
+{
+    struct entry text = {0}, entry;
+    ASSEMBLE_TRY(assemble_take(reader, first + ATTRIBUTE_IS_ARRAY, key->rep, &entry));
+    ASSEMBLE_TRY(assemble_take(reader, first + ATTRIBUTE_STRING, key->rep, &text));
+    for (unsigned i = ATTRIBUTE_INT; i <= ATTRIBUTE_UNSUPPORTED; i++)
+        ASSEMBLE_TRY(assemble_take(reader, first + i, key->rep, &entry));
+    assemble_put_text(otlp, number, assemble_bytes(reader, first + ATTRIBUTE_KEY, key),
+                      assemble_bytes(reader, first + ATTRIBUTE_STRING, &text));
+    return FM_OK;
+}
+
 /* One attribute as KeyValue in field number of otlp. */
 static int assemble_attribute(struct reader *reader, unsigned first, unsigned level,
                               const struct entry *key, struct fm_buf *otlp, uint32_t number)
 {
     struct entry entry = {0};
+    if (assemble_is_text(reader, first, level))
+        return assemble_text_attribute(reader, first, key, otlp, number);
     size_t pair = pb_begin(otlp, number);
     pb_put_bytes(otlp, 1, assemble_bytes(reader, first + ATTRIBUTE_KEY, key));
     size_t value = pb_begin(otlp, 2);

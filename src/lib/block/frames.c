@@ -8,8 +8,6 @@
 
 #include <stdlib.h>
 
-#define FRAMES_SPAN_TARGET 8192u
-
 int frames_fail(const struct block_frames *frames, unsigned leaf, const char *what)
 {
     char name[SCHEMA_PATH_MAX];
@@ -49,7 +47,7 @@ int frames_reserve(struct block_frames *frames, void **array, size_t *cap, size_
 
 /* ---- spans of the rows ---- */
 
-static int frame_reserve(struct block_frames *frames, size_t traces, size_t spans)
+int frames_reserve_spans(struct block_frames *frames, size_t traces, size_t spans)
 {
     int rc = FRAMES_RESERVE(frames, frames->trace_spans, frames->trace_span_cap, traces + 1);
     if (rc == FM_OK)
@@ -137,12 +135,12 @@ static void spine_read_sparse(struct block_frames *frames, const struct frames_s
 static uint64_t frame_skip_rows(struct block_frames *frames)
 {
     const uint8_t *wanted = frames->rows_wanted;
-    uint64_t end = frames->group_rows;
+    uint64_t end = frames->row_end;
     if (!frames->is_narrowed)
         return end;
     while (frames->row < end && !wanted[frames->row])
         frames->row++;
-    for (end = frames->row; end < frames->group_rows && wanted[end];)
+    for (end = frames->row; end < frames->row_end && wanted[end];)
         end++;
     return end;
 }
@@ -162,7 +160,7 @@ static int frame_read_spine(struct block_frames *frames)
         if (rc == FM_OK && (spans > UINT32_MAX / 4 || traces > UINT32_MAX / 4))
             rc = frames_fail(frames, frames->spine, "too many spans for a frame");
         if (rc == FM_OK)
-            rc = frame_reserve(frames, (size_t)traces, (size_t)spans);
+            rc = frames_reserve_spans(frames, (size_t)traces, (size_t)spans);
         if (rc < 0)
             return rc;
         if (slice.value_count == slice.entry_count)
@@ -239,7 +237,7 @@ static int frame_read_pieces(struct block_frames *frames, unsigned leaf, uint32_
     return FM_OK;
 }
 
-static int frame_read_lists(struct block_frames *frames)
+int frames_read_lists(struct block_frames *frames)
 {
     struct frame *frame = &frames->frame;
     size_t count = (size_t)frame->count[FRAME_SPAN] + 1;
@@ -263,26 +261,31 @@ static int frame_read_lists(struct block_frames *frames)
 
 /* ---- frames ---- */
 
-int frames_fill(struct block_frames *frames)
+static int frame_decode(struct block_frames *frames)
 {
     struct frame *frame = &frames->frame;
     int rc = FM_OK;
-    for (uint32_t i = 0; i < frames->request.field_count; i++)
-        frames->fields[i].is_loaded = false;
     do {
         *frame = (struct frame){0};
         rc = frame_read_spine(frames);
         frames->row = frames->row_to;
         if (rc == FM_OK)
             rc = frames_begin_rows(frames);
-    } while (rc == FM_OK && !frame->count[FRAME_SPAN] && frames->row < frames->group_rows);
+    } while (rc == FM_OK && !frame->count[FRAME_SPAN] && frames->row < frames->row_end);
     if (rc < 0)
         return rc;
     if (!frame->count[FRAME_SPAN])
         return FM_END;
     rc = frame_read_ids(frames);
-    if (rc == FM_OK)
-        rc = frame_read_lists(frames);
+    return rc < 0 ? rc : frames_read_lists(frames);
+}
+
+int frames_fill(struct block_frames *frames)
+{
+    struct frame *frame = &frames->frame;
+    for (uint32_t i = 0; i < frames->request.field_count; i++)
+        frames->fields[i].is_loaded = false;
+    int rc = frames->shape ? frames_kept_fill(frames) : frame_decode(frames);
     frame->trace_ids = frames->trace_ids;
     frame->trace_spans = frames->trace_spans;
     frame->span_resources = frames->span_resources;
@@ -312,13 +315,27 @@ static unsigned frames_choose_spine(const struct block_frames *frames)
     return best;
 }
 
+/* The rows of the present row group that are asked for. */
+static void frames_clip(struct block_frames *frames)
+{
+    const struct frame_request *request = &frames->request;
+    uint64_t first = frames->group_first, end = first + frames->group_rows;
+    frames->row = FM_MIN(FM_MAX(request->row_from, first), end) - first;
+    frames->row_end = frames->group_rows;
+    if (request->row_to)
+        frames->row_end = FM_MIN(FM_MAX(request->row_to, first), end) - first;
+}
+
 int frames_enter(struct block_frames *frames, size_t group)
 {
-    int rc = frames_close_columns(frames, true);
+    int rc = frames_keep_end(frames, false);
+    if (rc == FM_OK)
+        rc = frames_close_columns(frames, true);
     frames->group = group;
-    frames->has_group = true;
+    frames->group_first = group ? frames->group_first + frames->group_rows : 0;
     frames->group_rows = pq_row_group_row_count(frames->block->file, group);
-    frames->row = 0;
+    frames->has_group = true;
+    frames_clip(frames);
     frames->is_narrowed = false;
     for (uint32_t i = 0; i < frames->request.field_count; i++)
         frames->fields[i].is_resolved = false;
@@ -340,12 +357,17 @@ static int frames_next(struct frame_source *source, struct frame *ret_frame, str
         if (group >= pq_file_row_group_count(frames->block->file))
             return FM_END;
         rc = frames_enter(frames, group);
-        if (rc == FM_OK && source->gate)
+        if (rc == FM_OK && source->gate && frames->row < frames->row_end)
             rc = source->gate->enter(source->gate, source, why);
+        if (rc == FM_NONE)
+            frames->row = frames->row_end;
+        if (rc >= 0)
+            rc = frames_keep_begin(frames);
         if (rc < 0)
             return rc;
-        frames->row = rc == FM_NONE ? frames->group_rows : 0;
     }
+    if (!frames->is_narrowed)
+        frames->decoded_rows += frames->row_to - frames->row_from;
     source->stats.inspected_traces += frames->frame.count[FRAME_TRACE];
     source->stats.inspected_spans += frames->frame.count[FRAME_SPAN];
     *ret_frame = frames->frame;
@@ -407,12 +429,15 @@ static int frames_ahead(struct frame_source *source, const struct frame_search *
 static struct frame_source *frames_free(struct frame_source *source)
 {
     struct block_frames *frames = FM_CONTAINER(source, struct block_frames, base);
+    (void)!frames_keep_end(frames, true);
     (void)!frames_close_columns(frames, false);
     for (size_t i = 0; i < frames->retired_count; i++)
         pq_column_free(frames->retired[i]);
     for (uint32_t i = 0; i < frames->request.field_count && frames->fields; i++)
         frames_field_fini(&frames->fields[i]);
     free(frames->retired);
+    free(frames->retired_kept);
+    free(frames->runs);
     free(frames->fields);
     free(frames->trace_ids);
     free(frames->trace_spans);

@@ -9,6 +9,10 @@
  *   frames_table.c      distinct values
  *   frames_values.c     names and values of the whole block
  *   frames_ahead.c      which rows of a row group may hold what is looked for
+ *   frames_keep.c       what is kept of a row group: found, given back
+ *   frames_make.c       made
+ *   frames_kept.c       frames and vectors out of that, the newest traces first
+ *   frames_pack.c       numbers in few bytes
  *
  * Entries of sibling leaves stand in the same order; how many values an entry of the spine (a leaf
  * of a span) is in another leaf follows from the repetition levels.  So a leaf is read for itself,
@@ -19,6 +23,7 @@
 #include "reader.h"
 
 #include "fermata/block_frames.h"
+#include "fermata/block_keep.h"
 #include "fermata/parquet_put.h"
 
 /* Levels of what has attributes: their repetition level, and the definition level from which on
@@ -78,6 +83,37 @@ struct frames_part {
 #define FRAMES_PARTS_MAX 4u
 #define FRAMES_NO_KEY    UINT32_MAX
 
+/* ---- what is kept of a row group; rows and what they have are counted from its first ---- */
+
+struct frames_pack { /* numbers, less base, in as many bytes as the widest needs */
+    unsigned width;  /* 1, 2, 4 or 8 */
+    int64_t base;
+    const uint8_t *bytes;
+};
+struct frames_shape {
+    struct block_kept kept;
+    uint32_t count[FRAME_DOMAINS];
+    struct trace_id *ids;                             /* by row */
+    int64_t *starts;                                  /* likewise */
+    uint32_t *newest;                                 /* rows, the newest trace's first */
+    uint32_t *row_spans, *row_resources, *row_scopes; /* first of each row; the end */
+    struct frames_pack span_resources, span_scopes;   /* from the first of the row on */
+};
+struct frames_kept { /* a field */
+    struct block_kept kept;
+    enum frame_shape shape;
+    enum traceql_type type;
+    uint32_t count;
+    struct frames_pack pack;    /* codes or integers */
+    const uint8_t *ids;         /* of FRAMES_ID_BYTES each, in place of codes; NULL */
+    struct frame_values values; /* of codes */
+};
+#define FRAMES_ID_BYTES 8u
+
+struct frames_run { /* rows of a frame without a gap */
+    uint32_t row, end;
+};
+
 struct frames_field {
     const struct traceql_field *field; /* borrowed */
     enum frame_domain domain;
@@ -99,6 +135,11 @@ struct frames_field {
     size_t integer_cap;
     bool is_loaded;             /* in the present frame, for all traces */
     struct frame_vector vector; /* what was given then */
+    /* of the present row group */
+    bool is_looked_for;             /* among what is kept */
+    const struct frames_kept *kept; /* a reference; NULL: not kept */
+    struct frame_values kept_values;
+    uint64_t decoded_rows, decoded_to;
 };
 
 struct frames_match {   /* an attribute with the key that is looked for */
@@ -118,8 +159,10 @@ struct block_frames {
 
     size_t group; /* the present row group */
     bool has_group;
+    uint64_t group_first; /* of its rows, in the block */
     uint64_t group_rows;
     uint64_t row;         /* the next frame's first */
+    uint64_t row_end;     /* of those that are asked for */
     unsigned spine;       /* the leaf that says where spans are */
     bool is_narrowed;     /* rows that are not wanted are in no frame */
     uint8_t *rows_wanted; /* owned; by row of the group */
@@ -132,6 +175,19 @@ struct block_frames {
     struct frames_column columns[READER_LEAF_MAX];
     struct pq_column **retired; /* owned; whose dictionaries are tables */
     size_t retired_count, retired_cap;
+    struct block_kept **retired_kept; /* owned array of references; likewise */
+    size_t retired_kept_count, retired_kept_cap;
+
+    const struct frames_shape *shape; /* of the present row group; a reference, or NULL */
+    bool is_begun;                    /* what is kept of it was looked for */
+    uint64_t decoded_rows;
+    struct frames_run *runs; /* owned; of the present frame, if there is a shape */
+    size_t run_count, run_cap;
+    bool is_making;              /* vectors are all that matters of frames */
+    bool is_gathering;           /* newest traces first: a frame's rows may have gaps */
+    uint32_t wave_at, wave_rows; /* of shape->newest; how many rows the wave has at most */
+    uint64_t wave_from;          /* row */
+    bool wave_decodes;           /* something had to be, page after page */
 
     uint64_t row_from, row_to; /* of the present frame */
     struct frame frame;
@@ -165,6 +221,10 @@ FM_MUST int frames_reserve(struct block_frames *frames, void **array, size_t *ca
         (array) = reserved_;                                                                       \
         reserved_rc_;                                                                              \
     })
+
+/* Room for so many traces and spans. */
+FM_MUST int frames_reserve_spans(struct block_frames *frames, size_t traces, size_t spans);
+FM_MUST int frames_read_lists(struct block_frames *frames);
 
 /* ---- frames_column.c ---- */
 
@@ -232,6 +292,60 @@ FM_MUST int frames_list_code(struct block_frames *frames, struct frames_field *o
                              uint32_t *ret_code);
 /* Instead of a code: an attribute of the key that is nil, whatever comes after it. */
 #define FRAMES_NIL UINT32_MAX
+
+/* ---- frames_keep.c ---- */
+
+/* The present row group's rows are about to be read. */
+FM_MUST int frames_keep_begin(struct block_frames *frames);
+/* It is left; what tables came from stays.  last: nothing does. */
+FM_MUST int frames_keep_end(struct block_frames *frames, bool last);
+/* Whether the field is kept, or is now. */
+FM_MUST int frames_keep_find(struct block_frames *frames, struct frames_field *own);
+/* Whether it can be, at all. */
+static inline bool frames_is_keepable(const struct frames_field *own)
+{
+    bool is_own_id = own->is_id && own->domain == FRAME_TRACE;
+    return !own->is_absent && !is_own_id && own->domain <= FRAME_SPAN;
+}
+
+/* ---- frames_make.c ---- */
+
+/* A field of the present row group, or its shape (own is NULL); NULL: it cannot be. */
+struct block_kept *frames_make(struct block_frames *frames, const struct frames_field *own);
+
+/* ---- frames_kept.c ---- */
+
+#define FRAMES_SPAN_TARGET 8192u /* of a frame */
+
+/* Waves from here on. */
+FM_MUST int frames_kept_begin(struct block_frames *frames);
+/* frames_fill() out of a shape. */
+FM_MUST int frames_kept_fill(struct block_frames *frames);
+FM_MUST int frames_kept_load(struct block_frames *frames, struct frames_field *own);
+/* Moves to the next row of a frame with gaps; returns where those behind it without one end. */
+uint64_t frames_kept_next(const struct block_frames *frames, uint64_t *row);
+/* Elements of a domain in rows. */
+static inline uint32_t frames_first(const struct frames_shape *shape, enum frame_domain domain,
+                                    uint32_t row)
+{
+    return domain == FRAME_TRACE      ? row
+           : domain == FRAME_RESOURCE ? shape->row_resources[row]
+           : domain == FRAME_SCOPE    ? shape->row_scopes[row]
+                                      : shape->row_spans[row];
+}
+
+/* ---- frames_pack.c ---- */
+
+/* How count numbers are to be stored. */
+struct frames_pack frames_pack_plan(const int64_t *numbers, uint32_t count);
+void frames_pack_put(struct frames_pack *pack, const int64_t *numbers, uint32_t count,
+                     uint8_t *bytes);
+#define FRAMES_PACK_LANES 8u /* as many more, less one, are read and written by these: */
+/* From number from on. */
+void frames_unpack(const struct frames_pack *pack, uint32_t from, uint32_t count, int64_t *target);
+/* Likewise into 32 bits, with add to each; base is 0. */
+void frames_unpack_codes(const struct frames_pack *pack, uint32_t from, uint32_t count,
+                         uint32_t add, uint32_t *target);
 
 /* ---- frames_attribute.c ---- */
 

@@ -262,6 +262,8 @@ int frames_slice(struct block_frames *frames, unsigned leaf, uint64_t *row, uint
 {
     if (*row >= end)
         return FM_END;
+    if (frames->is_gathering)
+        end = frames_kept_next(frames, row);
     struct frames_column *column = &frames->columns[leaf];
     int rc = frames->is_sparse ? sparse_slice(frames, leaf, *row, ret_slice) : FM_NONE;
     if (rc != FM_NONE) {

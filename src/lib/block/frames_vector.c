@@ -85,7 +85,8 @@ static uint32_t ids_next(struct ids *ids, uint32_t end)
         }
         next = FM_MIN(next, end);
     }
-    memset(ids->own->codes + ids->element, 0, (next - ids->element) * sizeof *ids->own->codes);
+    if (next > ids->element)
+        memset(ids->own->codes + ids->element, 0, (next - ids->element) * sizeof *ids->own->codes);
     return next;
 }
 
@@ -109,6 +110,26 @@ static int ids_put(struct ids *ids, struct fm_slice id)
     *code = own->ids.count++;
     ids->items[*code] = (struct traceql_value){
         .type = TRACEQL_STRING, .text = fm_slice((const char *)text + skipped, len - skipped)};
+    return FM_OK;
+}
+
+/* Out of what is kept. */
+static int ids_take(struct ids *ids)
+{
+    const struct block_frames *frames = ids->frames;
+    const struct frames_field *own = ids->own;
+    for (size_t i = 0; i < frames->run_count; i++) {
+        const struct frames_run *run = &frames->runs[i];
+        uint32_t from = frames_first(frames->shape, own->domain, run->row), first = ids->element;
+        uint32_t end = first + frames_first(frames->shape, own->domain, run->end) - from;
+        while ((ids->element = ids_next(ids, end)) < end) {
+            size_t at = (size_t)from + (ids->element - first);
+            int rc = ids_put(ids, fm_slice(own->kept->ids + at * FRAMES_ID_BYTES, FRAMES_ID_BYTES));
+            if (rc < 0)
+                return rc;
+            ids->element++;
+        }
+    }
     return FM_OK;
 }
 
@@ -164,7 +185,7 @@ static int load_ids(struct block_frames *frames, struct frames_field *own, const
     ids.items[0] = (struct traceql_value){.type = TRACEQL_NIL};
     own->ids = (struct frame_values){.values = items, .count = 1, .serial = ++frames->serial};
     if (own->domain != FRAME_TRACE)
-        rc = ids_read(&ids);
+        rc = own->kept ? ids_take(&ids) : ids_read(&ids);
     while (own->domain == FRAME_TRACE && rc == FM_OK &&
            (ids.element = ids_next(&ids, own->vector.count)) < own->vector.count) {
         rc = ids_put(&ids, fm_slice(frame->trace_ids[ids.element].bytes, 16));
@@ -439,6 +460,16 @@ static int load_codes(struct block_frames *frames, struct frames_field *own, con
     return FM_OK;
 }
 
+/* What will be decoded, for want of it among what is kept. */
+static void load_note(struct block_frames *frames, struct frames_field *own)
+{
+    frames->wave_decodes |= frames_is_keepable(own) || own->domain > FRAME_SPAN;
+    if (frames->is_narrowed || own->decoded_to == frames->row_to)
+        return;
+    own->decoded_rows += frames->row_to - frames->row_from;
+    own->decoded_to = frames->row_to;
+}
+
 int frames_load(struct block_frames *frames, struct frames_field *own, const uint8_t *wanted,
                 struct frame_vector *ret_vector)
 {
@@ -448,8 +479,13 @@ int frames_load(struct block_frames *frames, struct frames_field *own, const uin
                                             .domain = own->domain,
                                             .type = TRACEQL_UNKNOWN,
                                             .count = frames->frame.count[own->domain]};
+        bool is_kept = frames_keep_find(frames, own) == FM_OK;
+        if (!is_kept)
+            load_note(frames, own);
         if (own->is_absent)
             own->is_loaded = true;
+        else if (is_kept && !own->is_id)
+            rc = frames_kept_load(frames, own);
         else if (own->type != TRACEQL_UNKNOWN)
             rc = load_integers(frames, own);
         else if (own->is_id)

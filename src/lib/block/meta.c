@@ -48,6 +48,7 @@ int block_id_parse(struct fm_slice text, struct block_id *ret_id)
 struct meta_reader {
     struct json_reader json;
     struct block_meta meta;
+    struct block_dedicated *room; /* borrowed; NULL: columns are counted only */
     uint32_t seen; /* bit per field */
     struct fm_why *why;
 };
@@ -183,7 +184,9 @@ static int meta_dedicated_column(struct meta_reader *reader)
     if (reader->meta.dedicated_count == BLOCK_DEDICATED_MAX)
         return fm_fail(reader->why, FM_ELIMIT, "meta.json: more than %d dedicated columns",
                        BLOCK_DEDICATED_MAX);
-    reader->meta.dedicated[reader->meta.dedicated_count++] = column;
+    if (reader->room)
+        reader->room[reader->meta.dedicated_count] = column;
+    reader->meta.dedicated_count++;
     return FM_OK;
 }
 
@@ -279,8 +282,14 @@ static int meta_document(struct meta_reader *reader)
 
 int block_meta_parse(struct fm_slice json, struct block_meta *ret_meta, struct fm_why *why)
 {
+    return block_meta_parse_all(json, ret_meta, NULL, why);
+}
+
+int block_meta_parse_all(struct fm_slice json, struct block_meta *ret_meta,
+                         struct block_dedicated *room, struct fm_why *why)
+{
     struct fm_why own = {{0}};
-    struct meta_reader reader = {.why = &own};
+    struct meta_reader reader = {.why = &own, .room = room, .meta.dedicated = room};
     struct fm_arena scratch;
     if (json.len > META_BYTES_MAX)
         return fm_fail(why, FM_ELIMIT, "meta.json: %zu bytes", json.len);
@@ -326,7 +335,7 @@ static void meta_put_time(struct json_writer *writer, const char *key, uint64_t 
 static void meta_put_dedicated(struct json_writer *writer, const struct block_meta *meta)
 {
     static const char *const scopes[] = {NULL, "resource", "event"};
-    if (!meta->dedicated_count)
+    if (!meta->dedicated_count || !meta->dedicated)
         return;
     json_key(writer, "dedicatedColumns");
     json_array_begin(writer);

@@ -105,7 +105,12 @@ int block_open(struct block **ret_block, struct fm_source data, const struct blo
     FM_AUTO(block) block = calloc(1, sizeof *block);
     if (!block)
         return FM_ENOMEM;
+    if (meta->dedicated_count && !meta->dedicated)
+        return fm_fail(why, FM_EUNSUPPORTED, "the block has dedicated columns");
     block->meta = *meta;
+    block->meta.dedicated = block->columns;
+    if (meta->dedicated_count)
+        memcpy(block->columns, meta->dedicated, meta->dedicated_count * sizeof block->columns[0]);
     block->source.inner = data;
     if (meta->size_bytes && meta->size_bytes != data.size)
         return fm_fail(why, FM_ECORRUPT, "data.parquet has %llu bytes, meta.json says %llu",

@@ -32,6 +32,7 @@ struct reader_source {
 
 struct block {
     struct block_meta meta;
+    struct block_dedicated columns[BLOCK_DEDICATED_MAX]; /* of meta */
     struct reader_source source;
     struct pq_file *file; /* owned */
     struct reader_leaf leaves[READER_LEAF_MAX];

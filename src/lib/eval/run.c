@@ -550,6 +550,7 @@ int eval_run_next(struct eval_run *run, const struct frame **ret_frame, const ui
         run->state = (struct eval_state){0};
         for (uint32_t i = 0; i < run->plan->field_count; i++)
             run->slots[i] = (struct eval_slot){0};
+        run->gate.floor_ns = run->floor_ns;
         run->source->gate = &run->gate;
         int rc = frame_next(run->source, &run->frame, why);
         run->source->gate = NULL;

@@ -419,6 +419,8 @@ int eval_search_add(struct eval_search *search, struct frame_source *source, str
     run->keeps = search_keeps;
     run->keeps_self = search;
     run->floor_ns = eval_search_floor_ns(search);
+    if (!search->count && !search->limits.only_partial) /* there is nothing to join */
+        run->gate.newest_count = search->options.limit;
     while ((rc = eval_run_next(run, &frame, &mask, why)) == FM_OK) {
         rc = search_frame(search, run, frame, mask, why);
         if (rc == FM_ELIMIT)

@@ -79,9 +79,11 @@ size_t ledger_account_rows(const struct ledger_account *account, const struct le
                            struct ledger_row *rows)
 {
     uint64_t spans = ledger_account_spans(account), before = 0, before_unique = 0, before_kept = 0;
+    uint64_t before_ahead = 0;
     uint64_t duplicates = FM_MIN(account->duplicates, spans), unique_all = spans - duplicates;
     uint64_t kept_all = FM_MIN(split->kept, unique_all);
     uint64_t ahead_all = FM_MIN(split->ahead, kept_all);
+    uint64_t waiting_all = FM_MIN(split->ahead_waiting, ahead_all);
     if (split->kept == split->span_count)
         kept_all = unique_all;
     for (size_t i = 0; i < account->hour_count; i++) {
@@ -90,15 +92,18 @@ size_t ledger_account_rows(const struct ledger_account *account, const struct le
         uint64_t unique = hour->spans - doubled;
         uint64_t kept = share_of(before_unique, unique, kept_all, unique_all);
         uint64_t ahead = share_of(before_kept, kept, ahead_all, kept_all);
+        uint64_t waiting = share_of(before_ahead, ahead, waiting_all, ahead_all);
         rows[i] = (struct ledger_row){.hour = hour->hour};
         rows[i].spans[LEDGER_DUPLICATE] = doubled;
         rows[i].spans[LEDGER_UNREADABLE] = hour->unreadable;
         rows[i].spans[LEDGER_SAMPLED_OUT] = unique - kept;
-        rows[i].spans[LEDGER_UPLOADED] = ahead;
+        rows[i].spans[LEDGER_UPLOADED] = ahead - waiting;
+        rows[i].spans[LEDGER_PENDING_EXPRESS] = waiting;
         rows[i].spans[split->column] += kept - ahead;
         before += hour->spans;
         before_unique += unique;
         before_kept += kept;
+        before_ahead += ahead;
     }
     return account->hour_count;
 }

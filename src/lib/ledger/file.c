@@ -73,7 +73,7 @@ static void put_row(const struct ledger_row *row, struct fm_buf *buf)
     for (uint32_t i = 0; i < LEDGER_COLUMN_COUNT; i++) {
         if (!row->spans[i])
             continue;
-        fm_store_le32(cell + CELL_COLUMN, i);
+        fm_store_le32(cell + CELL_COLUMN, ledger_column_texts[i].number);
         fm_store_le64(cell + CELL_SPANS, row->spans[i]);
         fm_buf_put(buf, cell, sizeof cell);
     }
@@ -131,6 +131,17 @@ int ledger_reader_init(struct ledger_reader *reader, struct fm_slice file)
     return FM_OK;
 }
 
+static int take_column(uint32_t number, size_t *ret_column)
+{
+    for (size_t i = 0; i < LEDGER_COLUMN_COUNT; i++) {
+        if (ledger_column_texts[i].number != number)
+            continue;
+        *ret_column = i;
+        return FM_OK;
+    }
+    return FM_ECORRUPT;
+}
+
 static int take_row(struct fm_slice *rest, struct ledger_row *row)
 {
     if (rest->len < ROW_FIXED_BYTES)
@@ -141,8 +152,8 @@ static int take_row(struct fm_slice *rest, struct ledger_row *row)
     if (cells > LEDGER_COLUMN_COUNT || rest->len < (size_t)cells * CELL_BYTES)
         return FM_ECORRUPT;
     for (uint32_t i = 0; i < cells; i++) {
-        uint32_t column = fm_load_le32(rest->ptr + CELL_COLUMN);
-        if (column >= LEDGER_COLUMN_COUNT)
+        size_t column;
+        if (take_column(fm_load_le32(rest->ptr + CELL_COLUMN), &column) < 0)
             return FM_ECORRUPT;
         row->spans[column] += fm_load_le64(rest->ptr + CELL_SPANS);
         *rest = fm_slice(rest->ptr + CELL_BYTES, rest->len - CELL_BYTES);

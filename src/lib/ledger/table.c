@@ -6,7 +6,7 @@
 #include "fermata/units.h"
 
 const struct ledger_column_text ledger_column_texts[LEDGER_COLUMN_COUNT] = {
-#define X(name, state, label, value) {state, label, value},
+#define X(name, number, state, label, value) {state, label, value, number},
     LEDGER_COLUMNS(X)
 #undef X
 };
@@ -27,6 +27,11 @@ uint64_t ledger_stored(const struct ledger_row *row)
 uint64_t ledger_rejected(const struct ledger_row *row)
 {
     return row_sum(row, LEDGER_FIRST_REJECTED, LEDGER_COLUMN_COUNT);
+}
+
+uint64_t ledger_pending(const struct ledger_row *row)
+{
+    return row_sum(row, LEDGER_FIRST_PENDING, LEDGER_LAST_PENDING + 1);
 }
 
 void ledger_row_add(struct ledger_row *row, const struct ledger_row *other)

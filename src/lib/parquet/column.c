@@ -854,3 +854,21 @@ int pq_column_survey(struct pq_column *column, struct pq_survey *ret_survey, str
     column->place_count = column->place_cap = 0;
     return FM_OK;
 }
+
+int pq_page_begin(const struct pq_file *file, size_t row_group, size_t leaf, uint64_t row,
+                  uint64_t *ret_first_row, struct fm_why *why)
+{
+    FM_AUTO(pq_column) column = NULL;
+    int rc = pq_column_open(&column, file, row_group, leaf, why);
+    if (rc < 0)
+        return rc;
+    column->surveys = true;
+    column->read_min = COLUMN_HEADER_GUESS;
+    rc = pq_column_seek(column, row, why);
+    if (rc == FM_END)
+        return fm_fail(why, FM_EUSAGE, "column %s has no row %llu", column->leaf->path,
+                       (unsigned long long)row);
+    if (rc == FM_OK)
+        *ret_first_row = column->next.first_row;
+    return rc;
+}

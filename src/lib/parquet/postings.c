@@ -19,16 +19,14 @@ struct pq_postings {
     uint32_t *offsets; /* owned; of the values 0, 16, 32, ... */
 };
 
-/* A value and one of its rows. */
-struct postings_pair {
-    uint32_t value, row;
-};
-
+/* A pair is a value and one of its rows; all of a row stand together. */
 struct postings_scan {
-    uint32_t count;
-    uint32_t *last;              /* owned; by value: its last row, counted from 1 */
-    uint8_t *rows;               /* owned; by value: in how many, up to PQ_POSTINGS_MAX + 1 */
-    struct postings_pair *pairs; /* owned; by row */
+    uint32_t count, row_count;
+    uint32_t *last;    /* owned; by value: its last row, counted from 1 */
+    uint8_t *rows;     /* owned; by value: in how many, up to PQ_POSTINGS_MAX + 1 */
+    uint32_t *pairs;   /* owned; the values */
+    uint32_t *firsts;  /* owned; by row, and behind the last: its first pair */
+    uint32_t row_next; /* whose first pair is not known yet */
     uint32_t pair_count, pair_cap;
 };
 
@@ -37,6 +35,7 @@ static void scan_fini(struct postings_scan *scan)
     free(scan->last);
     free(scan->rows);
     free(scan->pairs);
+    free(scan->firsts);
 }
 
 /* ---- reading ---- */
@@ -48,12 +47,18 @@ static int scan_grow(struct postings_scan *scan, uint32_t count)
     uint64_t wanted = FM_MAX((uint64_t)scan->pair_cap * 2, (uint64_t)scan->pair_count + count);
     if (scan->pair_count > POSTINGS_PAIRS_MAX)
         return FM_NONE;
-    struct postings_pair *grown = realloc(scan->pairs, wanted * sizeof *grown);
+    uint32_t *grown = realloc(scan->pairs, wanted * sizeof *grown);
     if (!grown)
         return FM_ENOMEM;
     scan->pairs = grown;
     scan->pair_cap = (uint32_t)wanted;
     return FM_OK;
+}
+
+static inline void scan_begin_row(struct postings_scan *scan, uint32_t row)
+{
+    while (scan->row_next <= row)
+        scan->firsts[scan->row_next++] = scan->pair_count;
 }
 
 static inline void scan_put(struct postings_scan *scan, uint32_t value, uint32_t row)
@@ -63,7 +68,8 @@ static inline void scan_put(struct postings_scan *scan, uint32_t value, uint32_t
     scan->last[value] = row + 1;
     if (scan->rows[value] > PQ_POSTINGS_MAX || ++scan->rows[value] > PQ_POSTINGS_MAX)
         return;
-    scan->pairs[scan->pair_count++] = (struct postings_pair){value, row};
+    scan_begin_row(scan, row);
+    scan->pairs[scan->pair_count++] = value;
 }
 
 /* FM_NONE: its values are not in the dictionary. */
@@ -72,7 +78,7 @@ static int scan_page(struct postings_scan *scan, const struct pq_page *page, uns
     uint32_t row = (uint32_t)page->first_row - (page->rep != NULL), value = 0;
     if (!page->value_count)
         return FM_OK;
-    if (!page->indexes)
+    if (!page->indexes || page->first_row + page->row_count > scan->row_count)
         return FM_NONE;
     int rc = scan_grow(scan, page->value_count);
     if (rc != FM_OK)
@@ -95,10 +101,12 @@ static int scan_read(struct postings_scan *scan, struct pq_column *column, unsig
         return rc < 0 ? rc : FM_NONE;
     scan->last = calloc(scan->count, sizeof *scan->last);
     scan->rows = calloc(scan->count, sizeof *scan->rows);
-    if (!scan->last || !scan->rows)
+    scan->firsts = malloc(((size_t)scan->row_count + 1) * sizeof *scan->firsts);
+    if (!scan->last || !scan->rows || !scan->firsts)
         return FM_ENOMEM;
     while (rc == FM_OK && (rc = pq_column_next(column, &page, why)) == FM_OK)
         rc = scan_page(scan, &page, def_max);
+    scan_begin_row(scan, scan->row_count);
     return rc == FM_END ? FM_OK : rc;
 }
 
@@ -115,10 +123,12 @@ static uint32_t *scan_sort(const struct postings_scan *scan)
         starts[i] = next;
         next += scan->rows[i] > PQ_POSTINGS_MAX ? 0 : scan->rows[i];
     }
-    for (uint32_t i = 0; i < scan->pair_count; i++) {
-        const struct postings_pair *pair = &scan->pairs[i];
-        if (scan->rows[pair->value] <= PQ_POSTINGS_MAX)
-            rows[starts[pair->value]++] = pair->row;
+    for (uint32_t row = 0; row < scan->row_count; row++) {
+        for (uint32_t i = scan->firsts[row]; i < scan->firsts[row + 1]; i++) {
+            uint32_t value = scan->pairs[i];
+            if (scan->rows[value] <= PQ_POSTINGS_MAX)
+                rows[starts[value]++] = row;
+        }
     }
     return rows;
 }
@@ -171,6 +181,7 @@ int pq_postings_new(struct pq_postings **ret_postings, const struct pq_file *fil
     fm_buf_init(&postings->bytes, UINT32_MAX);
     if (pq_row_group_row_count(file, row_group) >= UINT32_MAX)
         return fm_fail(why, FM_EUNSUPPORTED, "too many rows");
+    scan.row_count = (uint32_t)pq_row_group_row_count(file, row_group);
     int rc = pq_column_open(&column, file, row_group, leaf, why);
     if (rc < 0)
         return rc;

@@ -216,8 +216,13 @@ void pb_put_text(struct fm_buf *buf, uint32_t number, const char *text)
 
 size_t pb_begin(struct fm_buf *buf, uint32_t number)
 {
-    pb_put_tag(buf, number, PB_BYTES);
-    fm_buf_put_u8(buf, 0); /* most messages need one byte of length; pb_end makes room for more */
+    uint64_t tag = (uint64_t)number << 3 | PB_BYTES;
+    uint8_t *target = fm_buf_room(buf, pb_varint_size(tag) + 1);
+    if (target) {
+        uint8_t *len = pb_store_varint(target, tag);
+        *len = 0; /* most messages need one byte of length; pb_end makes room for more */
+        buf->len += (size_t)(len + 1 - target);
+    }
     return buf->len;
 }
 

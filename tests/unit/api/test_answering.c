@@ -170,7 +170,7 @@ static int group_setup(void **state)
 {
     const struct api_options options = {.prefix = ""};
     (void)state;
-    return uv_platform_new(&platform, 1) < 0 ? -1 : api_new(&api, platform, &options);
+    return uv_platform_new(&platform, 1, 1) < 0 ? -1 : api_new(&api, platform, &options);
 }
 
 static int group_teardown(void **state)

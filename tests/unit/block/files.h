@@ -12,6 +12,7 @@ struct block_files {
     struct fm_slice data_slice; /* what a memory source borrows */
     struct fm_slice shards[BLOCK_BLOOM_SHARD_MAX];
     struct block_meta meta;
+    struct block_dedicated dedicated[BLOCK_DEDICATED_MAX]; /* meta's */
     struct block_census census;
 };
 
@@ -45,7 +46,7 @@ __attribute__((unused)) static void files_read(struct block_files *files, const 
     files->blooms = test_read_file(path);
     (void)snprintf(path, sizeof path, "%s/meta.json", folder);
     struct fm_buf json = test_read_file(path);
-    if (block_meta_parse(fm_buf_slice(&json), &files->meta, &why) != FM_OK)
+    if (block_meta_parse_all(fm_buf_slice(&json), &files->meta, files->dedicated, &why) != FM_OK)
         fail_msg("%s: %s", path, why.text);
     fm_buf_fini(&json);
     files_share(files);

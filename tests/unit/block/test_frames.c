@@ -4,6 +4,8 @@
 #include "lines.h"
 #include "random.h"
 
+#include "../../support/keep.h"
+
 #include "fermata/block_frames.h"
 #include "fermata/block_traces.h"
 
@@ -373,6 +375,12 @@ static uint32_t compare_files(struct block_files *files, bool is_golden)
     both_compare(&both, 7);
     both_keys(&both);
     uint32_t narrowed = both_narrow(&both);
+    struct test_keep keep;
+    test_keep_init(&keep, FM_MIB(4), 0);
+    both.request.keep = &keep.keep;
+    both_gate(&both);
+    assert_true(both_narrow(&both) >= narrowed);
+    test_keep_fini(&keep);
     assert_true(both.is_exact || !is_golden);
     both_close(&both);
     return narrowed;

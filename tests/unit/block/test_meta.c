@@ -6,7 +6,8 @@ static struct block_meta parse_ok(const char *json)
 {
     struct block_meta meta;
     struct fm_why why = {{0}};
-    if (block_meta_parse(fm_slice_text(json), &meta, &why) != FM_OK)
+    static struct block_dedicated room[BLOCK_DEDICATED_MAX];
+    if (block_meta_parse_all(fm_slice_text(json), &meta, room, &why) != FM_OK)
         fail_msg("%s: %s", json, why.text);
     return meta;
 }
@@ -76,6 +77,35 @@ static void test_render_is_parsed_back(void **state)
     assert_non_null(strstr((char *)text.ptr, "\"startTime\":\"2026-11-21T00:12:50Z\",\"endTime\":"
                                              "\"2026-11-21T00:12:51Z\""));
     fm_buf_fini(&text);
+}
+
+/* Who does not ask for the columns learns that there are some, and cannot open the block. */
+static void test_columns_that_were_not_asked_for(void **state)
+{
+    struct block_files files;
+    struct fm_why why = {{0}};
+    struct block *block = NULL;
+    (void)state;
+    files_read(&files, GOLDEN_V5);
+    struct fm_buf json = test_read_file(GOLDEN_V5 "/meta.json");
+    struct block_meta meta;
+    assert_ok(block_meta_parse(fm_buf_slice(&json), &meta, &why));
+    assert_int_equal(meta.dedicated_count, 14);
+    assert_null(meta.dedicated);
+    struct fm_source data = fm_source_memory(&files.data_slice);
+    assert_int_equal(block_open(&block, data, &meta, &why), FM_EUNSUPPORTED);
+    assert_ok(block_open(&block, data, &files.meta, &why));
+    memset(files.dedicated, 0x55, sizeof files.dedicated); /* the block has names of its own */
+    struct fm_buf text;
+    fm_buf_init(&text, FM_MIB(1));
+    assert_ok(block_meta_parse_all(fm_buf_slice(&json), &meta, files.dedicated, &why));
+    block_meta_render(&meta, &text);
+    fm_buf_put_u8(&text, 0);
+    assert_non_null(strstr((char *)text.ptr, "k8s.cluster.name"));
+    fm_buf_fini(&text);
+    fm_buf_fini(&json);
+    block_free(block);
+    files_fini(&files);
 }
 
 static void test_lenient_as_tempo(void **state)
@@ -152,6 +182,7 @@ int main(void)
         cmocka_unit_test(test_ids),
         cmocka_unit_test(test_tempos_own),
         cmocka_unit_test(test_render_is_parsed_back),
+        cmocka_unit_test(test_columns_that_were_not_asked_for),
         cmocka_unit_test(test_lenient_as_tempo),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_prefixes_and_flips),

@@ -17,6 +17,40 @@ static struct config *load(const char *text, const char *wanted)
     return config;
 }
 
+static void note_change(void *self, const char *section, const char *key)
+{
+    fm_buf_printf(self, "%s:%s ", section, key ? key : "");
+}
+
+static void test_compare(void **state)
+{
+    static const struct {
+        const char *a, *b, *wanted;
+    } rows[] = {
+        {"", "", ""},
+        {"[storage]\nmin_free = 1GiB\n", "[storage]\nmin_free = 1024MiB\n", ""},
+        {"[fermata]\nlog_level = debug\n", "[resource]\nattributes = a=b\n",
+         "fermata:log_level resource:attributes "},
+        {"[processor.filter.a]\nmatch_name = x\n",
+         "[processor.filter.a]\naction = keep\nmatch_name = y\n",
+         "processor.filter.a:action processor.filter.a:match_name "},
+        {"[processor.rename.a]\n[processor.rename.b]\n",
+         "[processor.rename.b]\n[upload.window.a]\nschedule = Mon 01:00..02:00\n",
+         "processor.rename.a: upload.window.a: "},
+    };
+    (void)state;
+    for (size_t i = 0; i < FM_COUNT(rows); i++) {
+        struct fm_buf text;
+        fm_buf_init(&text, FM_KIB(4));
+        FM_AUTO(config) a = load(rows[i].a, "");
+        FM_AUTO(config) b = load(rows[i].b, "");
+        config_compare(a, b, note_change, &text);
+        fm_buf_put_u8(&text, 0);
+        assert_string_equal((char *)text.ptr, rows[i].wanted);
+        fm_buf_fini(&text);
+    }
+}
+
 static void test_order_and_lines(void **state)
 {
     (void)state;
@@ -207,9 +241,13 @@ static void test_every_allocation_may_fail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order_and_lines),   cmocka_unit_test(test_nothing_is_nothing),
-        cmocka_unit_test(test_other_sources),     cmocka_unit_test(test_what_is_wrong),
-        cmocka_unit_test(test_there_may_be_many), cmocka_unit_test(test_every_allocation_may_fail),
+        cmocka_unit_test(test_order_and_lines),
+        cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_nothing_is_nothing),
+        cmocka_unit_test(test_other_sources),
+        cmocka_unit_test(test_what_is_wrong),
+        cmocka_unit_test(test_there_may_be_many),
+        cmocka_unit_test(test_every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

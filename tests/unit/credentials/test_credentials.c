@@ -99,7 +99,7 @@ static void play_on_wait(struct credentials_wait *wait)
 
 static void play_run(struct play *play, enum credentials_auth auth, void (*step)(struct play *play))
 {
-    assert_ok(uv_platform_new(&play->platform, 1));
+    assert_ok(uv_platform_new(&play->platform, 1, 1));
     play->budget.bytes_max = FM_MIB(4);
     play->step = step;
     const struct net_server_options options = {
@@ -274,7 +274,7 @@ static void test_options_that_cannot_work(void **state)
     struct credentials *credentials = NULL;
     static const enum credentials_auth auths[] = {CREDENTIALS_STATIC, CREDENTIALS_WEB_IDENTITY,
                                                   CREDENTIALS_CONTAINER};
-    assert_ok(uv_platform_new(&platform, 1));
+    assert_ok(uv_platform_new(&platform, 1, 1));
     for (size_t i = 0; i < FM_COUNT(auths); i++) {
         const struct credentials_options options = {.auth = auths[i]};
         assert_int_equal(credentials_new(&credentials, platform, &options, NULL), FM_ECONFIG);

@@ -118,7 +118,7 @@ static void test_json(void **state)
     const char *json_text = (const char *)text.ptr;
     assert_string_equal(
         json_text, "{\"received\":18,\"stored\":12,\"uploaded\":3,\"sampled_out\":0,\"expired\":0,"
-                   "\"pending\":{\"log\":4,\"normal\":0},"
+                   "\"pending\":{\"log\":4,\"deciding\":0,\"express\":0,\"fresh\":0,\"backlog\":0},"
                    "\"dropped\":{\"duplicate\":0,\"unreadable\":0,\"no_space\":5},"
                    "\"rejected\":{\"invalid_trace_id\":0,\"invalid_span_id\":0,\"unavailable\":0,"
                    "\"too_large\":0,\"rate_limited\":0,\"tenant_limit\":0,\"filtered\":6,"
@@ -171,9 +171,10 @@ static void test_account_rows_add_up(void **state)
         uint64_t spans = ledger_account_spans(&account);
         account.duplicates = spans ? fm_random_next(&chance) % (spans + 1) : 0;
         struct ledger_split split = {.span_count = spans - account.duplicates,
-                                     .column = LEDGER_PENDING_NORMAL};
+                                     .column = LEDGER_PENDING_FRESH};
         split.kept = split.span_count ? fm_random_next(&chance) % (split.span_count + 1) : 0;
         split.ahead = split.kept ? fm_random_next(&chance) % (split.kept + 1) : 0;
+        split.ahead_waiting = fm_random_next(&chance) % (split.ahead + 1);
         size_t count = ledger_account_rows(&account, &split, rows);
         assert_int_equal(count, account.hour_count);
         for (size_t i = 0; i < count; i++) {
@@ -184,8 +185,10 @@ static void test_account_rows_add_up(void **state)
         }
         assert_int_equal(sum.spans[LEDGER_DUPLICATE], account.duplicates);
         assert_int_equal(sum.spans[LEDGER_SAMPLED_OUT], split.span_count - split.kept);
-        assert_int_equal(sum.spans[LEDGER_UPLOADED], split.ahead);
-        assert_int_equal(sum.spans[LEDGER_PENDING_NORMAL], split.kept - split.ahead);
+        assert_int_equal(sum.spans[LEDGER_UPLOADED], split.ahead - split.ahead_waiting);
+        assert_int_equal(sum.spans[LEDGER_PENDING_EXPRESS], split.ahead_waiting);
+        assert_int_equal(ledger_pending(&sum), split.kept - split.ahead + split.ahead_waiting);
+        assert_int_equal(sum.spans[LEDGER_PENDING_FRESH], split.kept - split.ahead);
     }
 }
 

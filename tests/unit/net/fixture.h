@@ -100,7 +100,7 @@ static void *fixture_thread(void *self)
 {
     struct fixture *fixture = self;
 
-    fixture->rc = uv_platform_new(&fixture->platform, 1);
+    fixture->rc = uv_platform_new(&fixture->platform, 1, 1);
     if (fixture->rc == FM_OK)
         fixture->rc =
             net_server_open(&fixture->server, fixture->platform, &fixture->options, &fixture->why);

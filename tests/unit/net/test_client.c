@@ -67,7 +67,7 @@ static void run_all(struct run *run, const struct net_client_options *options)
 
     run->call.self = run;
     run->call.body = fm_source_memory(&run->body);
-    assert_ok(uv_platform_new(&run->platform, 1));
+    assert_ok(uv_platform_new(&run->platform, 1, 1));
     int rc = net_client_new(&run->client, run->platform, options, &why);
     if (rc < 0)
         print_error("%s\n", why.text);

@@ -39,7 +39,7 @@ static void test_datagrams_arrive(void **state)
     struct fm_why why;
     static uint8_t large[65000], got[70000];
 
-    assert_ok(uv_platform_new(&platform, 1));
+    assert_ok(uv_platform_new(&platform, 1, 1));
     int fd = receiver_open(&endpoint);
     assert_ok(net_datagram_open(&datagram, platform, &endpoint, &why));
     large[64999] = 'x';
@@ -64,7 +64,7 @@ static void test_nobody_listens(void **state)
     struct net_endpoint endpoint;
     struct fm_why why;
 
-    assert_ok(uv_platform_new(&platform, 1));
+    assert_ok(uv_platform_new(&platform, 1, 1));
     (void)close(receiver_open(&endpoint));
     assert_ok(net_datagram_open(&datagram, platform, &endpoint, &why));
     assert_ok(net_datagram_send(datagram, FM_SLICE("lost")));

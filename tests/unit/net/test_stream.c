@@ -124,7 +124,7 @@ static void exchange_run(struct exchange *exchange, const char *listen, const ch
     exchange->body = calloc(1, STREAM_BODY_BYTES);
     (void)snprintf(exchange->head, sizeof exchange->head,
                    "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: %zu\r\n\r\n", STREAM_BODY_BYTES);
-    assert_ok(uv_platform_new(&exchange->platform, 1));
+    assert_ok(uv_platform_new(&exchange->platform, 1, 1));
     if (listen)
         assert_ok(net_server_open(&exchange->server, exchange->platform, &options, &why));
     unsigned port = exchange->server ? net_server_port(exchange->server) : 1;

@@ -74,7 +74,7 @@ static int inbox_open(struct inbox *inbox, const char *endpoint, uint64_t buffer
     *inbox = (struct inbox){.sender = -1, .wanted = UINT64_MAX};
     inbox->ending.fire = inbox_on_ending;
     log_setup(LOG_LEVEL_ERROR, false, NULL);
-    assert_ok(uv_platform_new(&inbox->platform, 1));
+    assert_ok(uv_platform_new(&inbox->platform, 1, 1));
     return net_udp_open(&inbox->udp, inbox->platform, &options, &why);
 }
 

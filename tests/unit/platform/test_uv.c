@@ -40,7 +40,7 @@ static void test_stop_lets_work_finish(void **state)
     struct chain chains[3];
     (void)state;
 
-    assert_ok(uv_platform_new(&platform, 4));
+    assert_ok(uv_platform_new(&platform, 4, 1));
     for (unsigned i = 0; i < FM_COUNT(chains); i++) {
         chains[i] = (struct chain){.platform = platform, .left = 20, .loop_thread = pthread_self()};
         chains[i].job =
@@ -83,7 +83,7 @@ static void test_runs_until_stopped_by_a_signal(void **state)
     struct stopper stopper = {.timer.fire = stopper_on_timer};
     (void)state;
 
-    assert_ok(uv_platform_new(&stopper.platform, 0)); /* at least one worker all the same */
+    assert_ok(uv_platform_new(&stopper.platform, 0, 1)); /* at least one worker all the same */
     assert_ok(uv_platform_on_signal(stopper.platform, SIGUSR1, stopper_on_signal, &stopper));
     assert_ok(uv_platform_on_signal(stopper.platform, SIGUSR2, stopper_on_signal, &stopper));
     assert_int_equal(uv_platform_on_signal(stopper.platform, 12345, stopper_on_signal, &stopper),
@@ -144,7 +144,7 @@ static void soon_run(struct soon *soon, unsigned rounds)
                           .restless.fire = soon_on_restless,
                           .left = rounds,
                           .best_ns = UINT64_MAX};
-    assert_ok(uv_platform_new(&soon->platform, 1));
+    assert_ok(uv_platform_new(&soon->platform, 1, 1));
     uv_platform_stop(soon->platform);
     pf_job_submit(soon->platform, &soon->job);
 }
@@ -204,7 +204,7 @@ static void test_a_crowd_of_jobs(void **state)
     (void)state;
 
     assert_non_null(crowd);
-    assert_ok(uv_platform_new(&platform, 4));
+    assert_ok(uv_platform_new(&platform, 4, 1));
     for (unsigned i = 0; i < CROWD; i++) {
         crowd[i] = (struct crowd){.platform = platform, .left = ROUNDS - 1};
         crowd[i].job =
@@ -227,7 +227,7 @@ static void test_new_without_memory(void **state)
     for (uint64_t nth = 1; nth < 100; nth++) {
         struct platform *platform = NULL;
         test_alloc_fail_at(nth);
-        int rc = uv_platform_new(&platform, 2);
+        int rc = uv_platform_new(&platform, 2, 1);
         bool failed = test_alloc_failed();
         test_alloc_disarm();
         if (rc == FM_OK) {

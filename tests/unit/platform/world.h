@@ -30,7 +30,7 @@ static inline void world_open_sim(struct world *world, uint64_t seed)
 static inline void world_open_uv(struct world *world)
 {
     *world = (struct world){0};
-    assert_ok(uv_platform_new(&world->platform, 2));
+    assert_ok(uv_platform_new(&world->platform, 2, 1));
     const char *base = getenv("TMPDIR");
     snprintf(world->root, sizeof world->root, "%s/fermata-test-XXXXXX", base ? base : "/tmp");
     assert_non_null(mkdtemp(world->root));

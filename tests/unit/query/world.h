@@ -155,9 +155,9 @@ static void world_set_options(struct world *world, const struct query_options *o
     store_set_gone(world->store, query_forget_block, world->engine);
 }
 
-static int world_open(void **state)
+static int world_open_paged(void **state, uint32_t page_spans)
 {
-    const struct store_options store = {
+    struct store_options store = {
         .data_dir = "/data",
         .node = {9},
         .segment_bytes = FM_KIB(64),
@@ -174,12 +174,18 @@ static int world_open(void **state)
         .concurrency_max = 2, .trace_bytes_max = FM_MIB(1), .thread_count = 2};
     struct world *world = calloc(1, sizeof *world);
     assert_non_null(world);
+    store.block.page_span_target = page_spans;
     assert_ok(sim_new(&world->sim, 11));
     log_setup((enum log_level)0, false, NULL);
     assert_ok(store_open(&world->store, sim_platform(world->sim), &store, NULL));
     world_set_options(world, &query);
     *state = world;
     return 0;
+}
+
+static inline int world_open(void **state)
+{
+    return world_open_paged(state, block_options_default.page_span_target);
 }
 
 static int world_close(void **state)
@@ -314,8 +320,8 @@ static void assert_answer(const struct question *question, const char *expected)
     assert_string_equal(text, expected);
 }
 
-static void assert_asked(struct world *world, enum query_kind kind, const char *text,
-                         const char *expected)
+static inline void assert_asked(struct world *world, enum query_kind kind, const char *text,
+                                const char *expected)
 {
     struct question question;
     question_init(&question, kind, text);

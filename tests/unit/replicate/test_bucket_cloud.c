@@ -146,7 +146,7 @@ static void play_open_bucket(struct play *play)
 
 static void play_run(struct play *play)
 {
-    assert_ok(uv_platform_new(&play->platform, 1));
+    assert_ok(uv_platform_new(&play->platform, 1, 1));
     play->content = FM_SLICE("content");
     play->budget.bytes_max = FM_MIB(64);
     const struct net_server_options options = {
@@ -288,7 +288,7 @@ static void test_options_that_do_not_fit(void **state)
         {.auth = CLOUD_AUTH_NONE, .timeout_ns = 1},
         {.auth = CLOUD_AUTH_NONE, .block_bytes = 1},
     };
-    assert_ok(uv_platform_new(&platform, 1));
+    assert_ok(uv_platform_new(&platform, 1, 1));
     for (size_t i = 0; i < FM_COUNT(bad); i++) {
         struct fm_why why = {""};
         assert_int_equal(bucket_cloud_new(&bucket, platform, &bad[i], &why), FM_ECONFIG);

@@ -262,7 +262,7 @@ static void play_make_files(struct play *play)
 
 static void play_run(struct play *play)
 {
-    assert_ok(uv_platform_new(&play->platform, 1));
+    assert_ok(uv_platform_new(&play->platform, 1, 1));
     play->size = play->size ? play->size : 100;
     play_make_files(play);
     play->budget.bytes_max = FM_MIB(64);
@@ -547,7 +547,7 @@ static void test_options_that_cannot_work(void **state)
 {
     (void)state;
     struct platform *platform = NULL;
-    assert_ok(uv_platform_new(&platform, 1));
+    assert_ok(uv_platform_new(&platform, 1, 1));
     struct bucket *bucket = NULL;
     struct fm_why why;
     struct bucket_s3_options options = {.part_bytes = 0, .timeout_ns = 1};

@@ -3,6 +3,8 @@
  * The long runs, with crashes at any moment, are in tests/sim/sim_sample.c. */
 #include "world.h"
 
+#include "fermata/store_ledger.h"
+
 static const struct sample_rule errors[] = {
     {.kind = SAMPLE_STATUS_CODE, .name = "errors", .status_codes = "error"}};
 static const struct sample_rule slow[] = {
@@ -279,20 +281,155 @@ static void test_urgent_over_blocks(void **state)
     world_free(world);
 }
 
-/* What was remembered is gone: it is judged like others, and leaves again. */
+/* What has left ahead is remembered, wherever the process dies. */
 static void test_urgent_and_a_crash(void **state)
+{
+    (void)state;
+    for (unsigned when = 0; when < 4; when++) {
+        struct world *world = urgent_world_new();
+        send(world, 1, true);
+        send(world, 2, false);
+        sim_run(world->sim, URGENT_NS + FM_NS_PER_S);
+        assert_int_equal(left_spans(world, 1), 1);
+        if (when == 0 || when == 3)
+            world_crash(world);
+        sim_run(world->sim, 2 * URGENT_NS);
+        assert_int_equal(world->express_count, 1);
+        flush(world);
+        if (when == 1 || when == 3)
+            world_crash(world);
+        settle(world);
+        if (when == 2)
+            world_crash(world);
+        settle(world);
+        assert_int_equal(left_spans(world, 1), 1);
+        assert_int_equal(left_spans(world, 2), 0);
+        assert_int_equal(world->express_count, 1);
+        struct store_status store;
+        store_get_status(world->store, &store);
+        assert_int_equal(store.blocks_uploaded, 1);
+        world_free(world);
+    }
+}
+
+/* Late spans of such a trace are kept after a restart, too, and leave with their block. */
+static void test_urgent_crash_and_more(void **state)
 {
     struct world *world = urgent_world_new();
     (void)state;
     send(world, 1, true);
-    send(world, 2, false);
     sim_run(world->sim, URGENT_NS + FM_NS_PER_S);
-    assert_int_equal(left_spans(world, 1), 1);
     flush(world);
+    settle(world);
+    send(world, 1, false);
     world_crash(world);
+    sim_run(world->sim, 2 * URGENT_NS);
+    assert_int_equal(world->express_count, 1);
+    flush(world);
     settle(world);
     assert_int_equal(left_spans(world, 1), 2);
-    assert_int_equal(left_spans(world, 2), 0);
+    world_free(world);
+}
+
+/* One of its blocks is decided, the other one not cut yet: what is known of the first does not make
+ * the second leave once more. */
+static void test_urgent_crash_between_its_blocks(void **state)
+{
+    struct world *world = urgent_world_new();
+    (void)state;
+    send(world, 1, false);
+    flush(world);
+    send(world, 1, true);
+    sim_run(world->sim, URGENT_NS + FM_NS_PER_S);
+    assert_int_equal(left_spans(world, 1), 2);
+    settle(world); /* the first is decided */
+    world_crash(world);
+    settle(world);
+    flush(world);
+    settle(world);
+    assert_int_equal(left_spans(world, 1), 2);
+    assert_int_equal(status_of(world).ahead_spans, 1);
+    world_free(world);
+}
+
+static int count_name(void *self, const char *name, bool is_directory)
+{
+    (void)name;
+    *(unsigned *)self += !is_directory;
+    return FM_OK;
+}
+
+static unsigned ahead_files(const struct world *world)
+{
+    struct platform *platform = sim_platform(world->sim);
+    unsigned count = 0;
+    int rc = platform->ops->list(platform, "/data/ahead/" TENANT, count_name, &count, NULL);
+    assert_true(rc == FM_OK || rc == FM_ENOTFOUND);
+    return count;
+}
+
+/* The list of a group that has left stays until the last block it is about is decided. */
+static void test_urgent_list_goes(void **state)
+{
+    struct world *world = urgent_world_new();
+    (void)state;
+    send(world, 1, true);
+    sim_run(world->sim, URGENT_NS + FM_NS_PER_S);
+    sim_run(world->sim, URGENT_NS);
+    assert_int_equal(ahead_files(world), 1);
+    flush(world);
+    sim_run(world->sim, URGENT_NS);
+    assert_int_equal(ahead_files(world), 1);
+    settle(world);
+    sim_run(world->sim, 3 * URGENT_NS);
+    assert_int_equal(ahead_files(world), 0);
+    world_free(world);
+}
+
+static struct ledger_row account_of(const struct world *world)
+{
+    struct ledger ledger;
+    struct ledger_row total;
+    struct fm_why why = {""};
+    if (!store_ledger_check(world->store, &why))
+        fail_msg("%s", why.text);
+    assert_ok(store_ledger_read(world->store, &ledger));
+    ledger_total(&ledger, &total);
+    ledger_fini(&ledger);
+    return total;
+}
+
+/* In the log, undecided, decided and ahead: nothing of it on the bucket; then it is. */
+static void test_urgent_in_the_ledger(void **state)
+{
+    struct world *world = urgent_world_new();
+    (void)state;
+    world->holds_uploads = true;
+    send(world, 1, true);
+    send(world, 2, false);
+    sim_run(world->sim, URGENT_NS + FM_NS_PER_S);
+    assert_int_equal(account_of(world).spans[LEDGER_PENDING_LOG], 2);
+    flush(world);
+    assert_int_equal(account_of(world).spans[LEDGER_PENDING_DECIDING], 2);
+    settle(world);
+    for (unsigned i = 0; i < 2; i++) { /* before and after a restart */
+        struct ledger_row total = account_of(world);
+        assert_int_equal(total.spans[LEDGER_PENDING_EXPRESS], 1);
+        assert_int_equal(total.spans[LEDGER_SAMPLED_OUT], 1);
+        assert_int_equal(total.spans[LEDGER_UPLOADED], 0);
+        if (i == 0)
+            world_crash(world);
+    }
+    settle(world);
+    world_upload_held(world);
+    settle(world);
+    for (unsigned i = 0; i < 2; i++) {
+        struct ledger_row total = account_of(world);
+        assert_int_equal(total.spans[LEDGER_UPLOADED], 1);
+        assert_int_equal(ledger_pending(&total), 0);
+        if (i == 0)
+            world_crash(world);
+    }
     world_free(world);
 }
 
@@ -338,6 +475,10 @@ int main(void)
         cmocka_unit_test(test_urgent_and_more),
         cmocka_unit_test(test_urgent_over_blocks),
         cmocka_unit_test(test_urgent_and_a_crash),
+        cmocka_unit_test(test_urgent_crash_and_more),
+        cmocka_unit_test(test_urgent_crash_between_its_blocks),
+        cmocka_unit_test(test_urgent_list_goes),
+        cmocka_unit_test(test_urgent_in_the_ledger),
         cmocka_unit_test(test_metrics),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

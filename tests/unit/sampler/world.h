@@ -246,8 +246,10 @@ static inline void world_open(struct world *world)
     options.next = (struct store_observer){.on_sealed = world_on_sealed, .self = world};
     if (sampler_new(&world->sampler, platform, world->store, &options, &why) < 0)
         fail_msg("sampler: %s", why.text);
-    const struct store_observer observer = {
-        .on_sealed = sampler_on_sealed, .on_dropped = sampler_on_dropped, .self = world->sampler};
+    const struct store_observer observer = {.on_sealed = sampler_on_sealed,
+                                            .on_dropped = sampler_on_dropped,
+                                            .lane_of = sampler_lane_of,
+                                            .self = world->sampler};
     store_set_observer(world->store, &observer);
 }
 

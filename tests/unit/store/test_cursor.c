@@ -61,8 +61,9 @@ static void read_done(struct store_cursor_read *read, int rc)
     f->read_rc = rc;
 }
 
-/* Reads once and passes it on; the number of spans. */
-static uint64_t read_some(struct fixture *f, size_t tenant, uint64_t spans_max)
+/* Reads once; the number of spans. */
+static uint64_t read_ahead(struct fixture *f, size_t tenant, uint64_t spans_max,
+                           struct store_place *ret_end)
 {
     struct fm_buf otlp;
     struct store_cursor_read read = {.tenant = tenant,
@@ -79,10 +80,25 @@ static uint64_t read_some(struct fixture *f, size_t tenant, uint64_t spans_max)
     }
     assert_true(f->is_read);
     fm_buf_fini(&otlp);
-    if (f->read_rc != FM_OK)
-        return 0;
-    store_cursor_advance(f->cursor, tenant, &read.end);
-    return read.span_count;
+    *ret_end = read.end;
+    return f->read_rc == FM_OK ? read.span_count : 0;
+}
+
+/* And passes it on. */
+static uint64_t read_some(struct fixture *f, size_t tenant, uint64_t spans_max)
+{
+    struct store_place end;
+    uint64_t span_count = read_ahead(f, tenant, spans_max, &end);
+    if (f->read_rc == FM_OK)
+        store_cursor_advance(f->cursor, tenant, &end);
+    return span_count;
+}
+
+static uint64_t pending_ahead(struct fixture *f, size_t tenant)
+{
+    struct store_pending look;
+    store_cursor_look_ahead(f->cursor, tenant, UINT64_MAX, UINT64_MAX, &look);
+    return look.spans;
 }
 
 static uint64_t pending(struct fixture *f, size_t tenant)
@@ -129,6 +145,46 @@ static void test_log_then_blocks(void **state)
     assert_int_equal(read_some(f, 0, 100), 3);
     assert_int_equal(read_some(f, 0, 100), 0);
     assert_int_equal(f->read_rc, FM_NONE);
+    assert_int_equal(pending(f, 0), 0);
+}
+
+/* What was read and not passed on: given up from its end, passed on from its beginning, and a block
+ * ends at each of its ends. */
+static void test_reading_ahead(void **state)
+{
+    struct fixture *f = *state;
+    struct store_place ends[4];
+    struct store_status status;
+    open_cursor(f, 0);
+    send_some(f, TENANT, 12);
+    assert_int_equal(store_cursor_tenant_count(f->cursor), 1);
+    assert_int_equal(read_ahead(f, 0, 4, &ends[0]), 4);
+    assert_int_equal(read_ahead(f, 0, 3, &ends[1]), 3);
+    assert_int_equal(read_ahead(f, 0, 2, &ends[2]), 2);
+    assert_int_equal(pending(f, 0), 12);
+    assert_int_equal(pending_ahead(f, 0), 3);
+    store_cursor_rewind(f->cursor, 0);
+    assert_int_equal(pending_ahead(f, 0), 5);
+    assert_int_equal(read_ahead(f, 0, 2, &ends[3]), 2);
+    assert_int_equal(ends[3].lsn, ends[2].lsn);
+    assert_ok(flush(f));
+    store_get_status(f->store, &status);
+    assert_int_equal(status.blocks_sealed, 4);
+    for (size_t i = 0; i < 2; i++) {
+        store_cursor_advance(f->cursor, 0, &ends[i]);
+        assert_int_equal(store_cursor_place(f->cursor, 0).lsn, ends[i].lsn);
+        assert_int_equal(pending_ahead(f, 0), 3);
+    }
+    assert_int_equal(pending(f, 0), 5);
+    store_cursor_advance(f->cursor, 0, &ends[2]);
+    assert_int_equal(read_ahead(f, 0, 1, &ends[0]), 1); /* within a block */
+    assert_int_equal(read_ahead(f, 0, 1, &ends[1]), 1);
+    assert_int_equal(ends[0].row, 1);
+    assert_int_equal(ends[1].row, 2);
+    store_cursor_rewind(f->cursor, 0);
+    store_cursor_rewind(f->cursor, 0);
+    assert_int_equal(pending_ahead(f, 0), 3);
+    assert_int_equal(read_some(f, 0, 100), 3);
     assert_int_equal(pending(f, 0), 0);
 }
 
@@ -224,6 +280,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_log_then_blocks, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_reading_ahead, setup, teardown),
         cmocka_unit_test_setup_teardown(test_place_is_found_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_tenants_apart, setup, teardown),
         cmocka_unit_test_setup_teardown(test_expired, setup, teardown),

@@ -30,6 +30,15 @@ static struct store_decision *decision_of(uint64_t row_count, uint64_t step)
         decision->policies[i].kept_spans = i;
         decision->policies[i].dropped_traces = 40 + i;
     }
+    if (step == 7) { /* with who decided, and the groups that took what went ahead */
+        const uint8_t names[2][16] = {{1}, {2}};
+        for (unsigned i = 0; i < 3; i++)
+            assert_ok(store_decision_add_group(decision, names[i % 2], 4));
+        decision->policy_of = malloc(row_count);
+        assert_non_null(decision->policy_of);
+        for (uint64_t row = 0; row < row_count; row++)
+            decision->policy_of[row] = row % 3 < 2 ? (uint8_t)(row % 3) : STORE_POLICY_BEYOND;
+    }
     store_decision_conclude(decision);
     return decision;
 }
@@ -42,6 +51,12 @@ static void check_same(const struct store_decision *a, const struct store_decisi
     assert_int_equal(a->span_count, b->span_count);
     assert_int_equal(a->policy_count, b->policy_count);
     assert_memory_equal(a->policies, b->policies, a->policy_count * sizeof a->policies[0]);
+    assert_int_equal(a->group_count, b->group_count);
+    if (a->group_count)
+        assert_memory_equal(a->groups, b->groups, a->group_count * sizeof a->groups[0]);
+    assert_int_equal(a->policy_of != NULL, b->policy_of != NULL);
+    if (a->policy_of)
+        assert_memory_equal(a->policy_of, b->policy_of, a->row_count);
     assert_int_equal(a->kept != NULL, b->kept != NULL);
     if (!a->kept)
         return;
@@ -82,9 +97,9 @@ static void test_round_trip(void **state)
 }
 
 /* The sum is right and the content is not: counts that the rows do not bear out. */
-static void check_lie(size_t offset, uint64_t value)
+static void check_lie_of(uint64_t step, size_t offset, uint64_t value)
 {
-    FM_AUTO(store_decision) decision = decision_of(64, 3);
+    FM_AUTO(store_decision) decision = decision_of(64, step);
     FM_AUTO(store_decision) parsed = NULL;
     struct fm_buf file;
     struct fm_why why;
@@ -95,6 +110,11 @@ static void check_lie(size_t offset, uint64_t value)
     if (store_decision_parse(fm_buf_slice(&file), &parsed, &why) != FM_ECORRUPT)
         fail_msg("offset %zu, value %llu passes", offset, (unsigned long long)value);
     fm_buf_fini(&file);
+}
+
+static void check_lie(size_t offset, uint64_t value)
+{
+    check_lie_of(3, offset, value);
 }
 
 static void test_lies(void **state)
@@ -110,6 +130,16 @@ static void test_lies(void **state)
     check_lie(48, 23); /* more ahead than kept */
     check_lie(72, UINT64_MAX);
     check_lie(72, 1);
+    check_lie(80, 1);                            /* groups */
+    check_lie(88, 1);                            /* who decided */
+    size_t rows = 96 + 2 * (1 + 8 + 32) + 2 * 8; /* behind policies and bits: two groups */
+    check_lie_of(7, 80, 1);
+    check_lie_of(7, 80, 3);
+    check_lie_of(7, 80, UINT64_MAX);
+    check_lie_of(7, 88, 2);
+    check_lie_of(7, rows + 16, 1000);                   /* more spans than went ahead */
+    check_lie_of(7, rows + 24, 1);                      /* a group twice: */
+    check_lie_of(7, rows + 2 * 24, 0x0303030303030303); /* a policy that is not there */
 }
 
 static void test_no_memory(void **state)

@@ -178,12 +178,12 @@ static void test_from_the_log_to_its_end(void **state)
     assert_columns(f, want);
     assert_ok(flush(f));
     want[LEDGER_PENDING_LOG] = 0;
-    want[LEDGER_PENDING_NORMAL] = 4;
+    want[LEDGER_PENDING_FRESH] = 4;
     assert_columns(f, want);
     reopen(f);
     assert_columns(f, want);
     upload(f);
-    want[LEDGER_PENDING_NORMAL] = 0;
+    want[LEDGER_PENDING_FRESH] = 0;
     want[LEDGER_UPLOADED] = 4;
     assert_columns(f, want);
     reopen(f);
@@ -348,6 +348,64 @@ static void test_every_crash_point(void **state)
     }
 }
 
+/* ---- what must not happen too early ---- */
+
+static void faults(struct fixture *f, enum sim_fault fault, bool on)
+{
+    sim_fault_rate(f->sim, fault, on ? 1000000 : 0);
+}
+
+/* Records that could not be read when their block was made are lost, and stay so when the disk
+ * comes to its senses: as long as the log holds them, their entry says that they are dealt with. */
+static void test_lost_records_stay_lost(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t want[LEDGER_COLUMN_COUNT] = {[LEDGER_UNREADABLE] = 3}, rejected = 0;
+    send(f, 3);
+    for (unsigned i = 0; i < 100 && !total_of(f).spans[LEDGER_UNREADABLE]; i++) {
+        faults(f, SIM_READ_EIO, true);
+        store_flush(f->store, on_flushed, f);
+        sim_run(f->sim, 5 * KEEP_NS);
+        faults(f, SIM_READ_EIO, false);
+    }
+    assert_columns(f, want);
+    for (unsigned i = 0; i < 3;
+         i++) { /* the file is written anew, with whatever may be summed up */
+        reject_many(f, &rejected);
+        sim_run(f->sim, KEEP_NS);
+    }
+    want[LEDGER_RATE_LIMITED] = rejected;
+    assert_columns(f, want);
+    reopen(f);
+    assert_columns(f, want);
+    assert_ok(flush(f));
+    assert_columns(f, want);
+}
+
+/* While the last account of a block cannot be written the block stays. */
+static void test_no_deletion_without_an_entry(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t want[LEDGER_COLUMN_COUNT] = {[LEDGER_UPLOADED] = 4};
+    sim_run(f->sim, KEEP_NS);
+    send(f, 4);
+    assert_ok(flush(f));
+    upload(f);
+    assert_columns(f, want);
+    faults(f, SIM_WRITE_EIO, true);
+    sim_run(f->sim, 5 * KEEP_NS);
+    assert_columns(f, want);
+    struct store_status status;
+    store_get_status(f->store, &status);
+    assert_int_equal(status.blocks_sealed, 0); /* it is out of the list, and could have gone */
+    faults(f, SIM_WRITE_EIO, false);
+    reopen(f);
+    assert_columns(f, want);
+    sim_run(f->sim, 3 * KEEP_NS);
+    reopen(f);
+    assert_columns(f, want);
+}
+
 #define LEDGER_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -357,6 +415,8 @@ int main(void)
         LEDGER_TEST(test_expired),
         LEDGER_TEST(test_rejected),
         LEDGER_TEST(test_damaged_file),
+        LEDGER_TEST(test_lost_records_stay_lost),
+        LEDGER_TEST(test_no_deletion_without_an_entry),
         cmocka_unit_test(test_every_crash_point),
     };
     return cmocka_run_group_tests_name("store_ledger", tests, NULL, NULL);

@@ -182,7 +182,7 @@ static void life_run(uint32_t first, bool kill_it)
     assert_non_null(life);
     log_setup((enum log_level)0, false, NULL);
     life->first = first;
-    assert_ok(uv_platform_new(&life->platform, 2));
+    assert_ok(uv_platform_new(&life->platform, 2, 1));
     int rc = store_open(&life->store, life->platform, &options, &why);
     if (rc < 0)
         fail_msg("open: %s", why.text);

@@ -5,6 +5,8 @@
 #include "world.h"
 
 #include "fermata/store_decide.h"
+#include "fermata/store_ledger.h"
+#include "fermata/wal.h"
 
 #define HOUR_NS      (3600 * FM_NS_PER_S)
 #define TEN_YEARS_NS (3650 * 24 * HOUR_NS)
@@ -28,6 +30,12 @@ static void fixture_watch(struct fixture *f)
 {
     struct store_observer observer = {.on_sealed = on_sealed, .self = f};
     store_set_observer(f->store, &observer);
+}
+
+static void fixture_crash(struct fixture *f)
+{
+    sim_crash(f->sim, false);
+    f->store = store_abandon(f->store);
 }
 
 static int setup(void **state)
@@ -130,12 +138,16 @@ static size_t spans_of(struct fixture *f, uint32_t number)
 
 /* ---- retention ---- */
 
-static void decide_nothing(struct fixture *f, struct store_block *block)
+static void decide_nothing(struct fixture *f, struct store_block *block, const char *policy)
 {
     struct store_decision *decision;
     int rc = FM_NONE;
     assert_ok(store_decision_new(&decision, block->meta.trace_count));
     decision->span_count = block->span_count;
+    decision->policy_count = 1;
+    (void)snprintf(decision->policies[0].name, sizeof decision->policies[0].name, "%s", policy);
+    decision->policy_of = calloc(block->meta.trace_count + 1, 1);
+    assert_non_null(decision->policy_of);
     store_decision_conclude(decision);
     store_block_decide(f->store, block, decision, on_stored, &rc);
     while (rc == FM_NONE && sim_step(f->sim)) {
@@ -154,7 +166,7 @@ static void test_each_class_has_its_time(void **state)
     seal(f, 1);
     upload(f, f->sealed);
     seal(f, 2);
-    decide_nothing(f, f->sealed);
+    decide_nothing(f, f->sealed, "default");
     seal(f, 3);
     assert_int_equal(status_of(f).blocks_sealed, 3);
     sim_run(f->sim, HOUR_NS + 60 * FM_NS_PER_S);
@@ -362,6 +374,30 @@ static void test_a_snapshot_outlives_a_merge(void **state)
     assert_int_equal(metric_of(f, "fermata_merges_total"), 1);
 }
 
+static int count_uploaded_lines(void *self, const char *name, bool is_directory)
+{
+    struct fixture *f = self;
+    char path[600];
+    struct fm_buf text;
+    fm_buf_init(&text, FM_KIB(64));
+    (void)snprintf(path, sizeof path, DATA_DIR "/blocks/" TENANT "/%s/uploaded", name);
+    if (is_directory && pf_read_file(sim_platform(f->sim), path, &text, NULL) == FM_OK) {
+        for (size_t i = 0; i < text.len; i++)
+            f->rc += text.ptr[i] == '\n';
+    }
+    fm_buf_fini(&text);
+    return FM_OK;
+}
+
+static int uploaded_lines(struct fixture *f)
+{
+    struct platform *platform = sim_platform(f->sim);
+    f->rc = 0;
+    assert_ok(
+        platform->ops->list(platform, DATA_DIR "/blocks/" TENANT, count_uploaded_lines, f, NULL));
+    return f->rc;
+}
+
 /* With somebody who uploads, only what is settled is joined, and it stays settled. */
 static void test_only_settled_blocks_are_merged(void **state)
 {
@@ -383,18 +419,22 @@ static void test_only_settled_blocks_are_merged(void **state)
     fixture_close(f);
     fixture_open(f);
     assert_int_equal(status_of(f).blocks_uploaded, 1);
+    assert_int_equal(uploaded_lines(f), 8); /* it says when, and as which blocks */
 }
 
 static void test_decisions_are_merged(void **state)
 {
     struct fixture *f = *state;
+    FM_AUTO(store_decision) decision = NULL;
+    struct fm_why why;
+    unsigned odd = 0;
     f->options.merge_bytes_max = FM_MIB(1);
     f->options.retention_ns = f->options.retention_sampled_out_ns = 100 * HOUR_NS;
     fixture_open(f);
     fixture_watch(f);
     for (uint32_t i = 0; i < 8; i++) {
         seal(f, i);
-        decide_nothing(f, f->sealed);
+        decide_nothing(f, f->sealed, i % 2 ? "odd" : "even");
     }
     sim_run(f->sim, 200 * FM_NS_PER_S);
     assert_int_equal(status_of(f).blocks_sealed, 1);
@@ -403,6 +443,13 @@ static void test_decisions_are_merged(void **state)
     fixture_open(f);
     fixture_watch(f);
     assert_int_equal(store_block_decided(f->sealed)->verdict, STORE_NOTHING);
+    assert_ok(store_block_read_decision(sim_platform(f->sim), f->sealed, &decision, &why));
+    assert_true(decision->row_count == 8 && decision->policy_of);
+    for (uint64_t row = 0; row < decision->row_count; row++) {
+        assert_in_range(decision->policy_of[row], 0, decision->policy_count - 1);
+        odd += strcmp(decision->policies[decision->policy_of[row]].name, "odd") == 0;
+    }
+    assert_int_equal(odd, 4);
 }
 
 /* Behind the fourth of sixteen blocks: none that it has read is joined with one that it has not,
@@ -472,6 +519,107 @@ static void test_a_round_reads_every_block(void **state)
     assert_int_equal(metric_of(f, "fermata_scrub_bad_blocks_total"), 0);
 }
 
+static int rot_segment(void *self, const char *name, bool is_directory)
+{
+    struct fixture *f = self;
+    char path[600];
+    (void)snprintf(path, sizeof path, DATA_DIR "/wal/%s", name);
+    for (uint64_t byte = 40; !is_directory && byte < 4000; byte += 40)
+        sim_disk_flip_bit(f->sim, path, (WAL_HEADER_BYTES + byte) * 8);
+    return FM_OK;
+}
+
+static void rot_log(struct fixture *f)
+{
+    struct platform *platform = sim_platform(f->sim);
+    assert_ok(platform->ops->list(platform, DATA_DIR "/wal", rot_segment, f, NULL));
+}
+
+static struct ledger_row account_of(const struct fixture *f)
+{
+    struct ledger ledger;
+    struct ledger_row total;
+    struct fm_why why = {""};
+    if (!store_ledger_check(f->store, &why))
+        fail_msg("%s", why.text);
+    assert_ok(store_ledger_read(f->store, &ledger));
+    ledger_total(&ledger, &total);
+    ledger_fini(&ledger);
+    return total;
+}
+
+/* The log still has its records: it is the same block again, and is announced again. */
+static void test_a_rotten_block_is_made_again(void **state)
+{
+    struct fixture *f = *state;
+    f->options.scrub_interval_ns = HOUR_NS;
+    f->options.retention_ns = 100 * HOUR_NS;
+    fixture_open(f);
+    fixture_watch(f);
+    seal(f, 1);
+    struct block_id id = f->sealed->meta.id;
+    uint64_t sealed_unix_ns = f->sealed->sealed_unix_ns;
+    rot(f, f->sealed);
+    seal(f, 2);
+    uint32_t announced = f->sealed_count;
+    sim_run(f->sim, 3 * HOUR_NS);
+    assert_int_equal(metric_of(f, "fermata_scrub_bad_blocks_total"), 1);
+    assert_int_equal(metric_of(f, "fermata_scrub_rebuilt_blocks_total"), 1);
+    assert_int_equal(f->sealed_count, announced + 1);
+    assert_memory_equal(&f->sealed->meta.id, &id, sizeof id);
+    assert_true(f->sealed->sealed_unix_ns == sealed_unix_ns);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(status_of(f).blocks_sealed, 2);
+        assert_int_equal(status_of(f).head_spans, 0);
+        assert_int_equal(spans_of(f, 1), 1);
+        assert_int_equal(account_of(f).spans[LEDGER_PENDING_FRESH], 2);
+        assert_int_equal(account_of(f).spans[LEDGER_UNREADABLE], 0);
+        assert_true(metric_of(f, "fermata_quarantine_bytes") > 1000); /* the damaged one */
+        fixture_close(f);
+        fixture_open(f);
+        sim_run(f->sim, 60 * FM_NS_PER_S);
+    }
+    sim_run(f->sim, 2 * HOUR_NS);
+    assert_int_equal(metric_of(f, "fermata_scrub_bad_blocks_total"), 0);
+}
+
+/* At whatever operation the power goes: the block, or its records, are there.  A start lets go of
+ * the log's older files: what was not found before it cannot be made again, and is accounted for.
+ */
+static void test_made_again_at_every_crash_point(void **state)
+{
+    struct fixture *f = *state;
+    f->options.scrub_interval_ns = HOUR_NS;
+    f->options.retention_ns = 100 * HOUR_NS;
+    uint64_t found = 0;
+    for (uint64_t nth = 1; nth < 200; nth++) {
+        fixture_open(f);
+        fixture_watch(f);
+        seal(f, (uint32_t)nth);
+        rot(f, f->sealed);
+        while (!metric_of(f, "fermata_scrub_bad_blocks_total"))
+            assert_true(sim_step(f->sim));
+        sim_crash_at(f->sim, nth);
+        while (!metric_of(f, "fermata_scrub_rebuilt_blocks_total") && sim_step(f->sim)) {
+        }
+        bool was_crash = sim_crashed(f->sim);
+        fixture_crash(f);
+        fixture_open(f);
+        sim_run(f->sim, 2 * HOUR_NS);
+        struct ledger_row total = account_of(f);
+        assert_int_equal(ledger_stored(&total), nth);
+        assert_int_equal(ledger_pending(&total) + total.spans[LEDGER_UNREADABLE], nth);
+        found += spans_of(f, (uint32_t)nth);
+        assert_int_equal(ledger_pending(&total), found);
+        fixture_close(f);
+        if (!was_crash) { /* it was done before */
+            assert_true(found > 1);
+            return;
+        }
+    }
+    fail_msg("there is no end to it");
+}
+
 static void test_a_rotten_block_is_set_aside(void **state)
 {
     struct fixture *f = *state;
@@ -484,7 +632,10 @@ static void test_a_rotten_block_is_set_aside(void **state)
     struct store_block *first = f->sealed;
     seal(f, 2);
     rot(f, first);
+    rot_log(f);
     sim_run(f->sim, 3 * HOUR_NS);
+    assert_int_equal(metric_of(f, "fermata_scrub_rebuilt_blocks_total"), 0);
+    assert_int_equal(account_of(f).spans[LEDGER_UNREADABLE], 1);
     assert_int_equal(status_of(f).blocks_sealed, 1);
     assert_int_equal(spans_of(f, 1), 0);
     assert_int_equal(spans_of(f, 2), 1);
@@ -613,6 +764,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_decisions_are_merged, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_cursor_stands_inside, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_round_reads_every_block, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_rotten_block_is_made_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_made_again_at_every_crash_point, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_rotten_block_is_set_aside, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_rotten_block_that_was_uploaded_goes, setup,
                                         teardown),
