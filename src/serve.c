@@ -335,6 +335,7 @@ static int serve_open_services(struct serve *serve)
         .concurrency_max = (uint32_t)config->query_concurrency,
         .trace_bytes_max = config->max_bytes_per_trace,
         .thread_count = serve_query_threads(config),
+        .waited_ns = linux_waited_ns,
         .timeout_ns = config->query_timeout,
         .memory_max = config->query_memory,
         .search_range_max_ns = config->query_search_range,

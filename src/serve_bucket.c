@@ -8,7 +8,7 @@
 #include "fermata/units.h"
 
 #define BUCKET_TIMEOUT_MAX_NS  (10 * FM_NS_PER_S) /* of a request; somebody waits */
-#define QUERY_THREADS_AUTO_MAX 4u /* more are worth their memory only if asked for */
+#define QUERY_THREADS_AUTO_MAX 2u /* more are worth their memory only if asked for */
 
 static int serve_bucket_set_endpoint(struct s3_endpoint *endpoint, const struct config *config,
                                      struct fm_why *why)

@@ -147,7 +147,7 @@
     CONFIG_RECEIVER(X, "query", query, "127.0.0.1:3200")                                           \
     X(TEXT, "query", "http_api_prefix", http_api_prefix, "", "path in front of /api")              \
     X(UINT, "query", "concurrency", query_concurrency, "4", "queries at once")                     \
-    X(UINT, "query", "threads", query_threads, "0", "0: one for each processor, at most 4")        \
+    X(UINT, "query", "threads", query_threads, "0", "0: one for each processor, at most 2")        \
     X(DURATION, "query", "timeout", query_timeout, "60s", "of a search or metrics query")          \
     X(BYTES, "query", "max_memory_bytes", query_memory, "128MiB", "of one of them")                \
     X(DURATION, "query", "max_search_duration", query_search_range, "168h", "end - start")         \

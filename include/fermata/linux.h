@@ -23,6 +23,8 @@ uint64_t linux_memory_limit(void); /* cgroup limit or RAM, the smaller */
 uint64_t linux_cpu_ns(void);       /* user + system, this process */
 uint32_t linux_open_files(void);
 unsigned linux_processor_count(void); /* that this process may use; at least 1 */
+/* How long the calling thread has been ready to run without a processor; 0: nobody tells. */
+uint64_t linux_waited_ns(void);
 bool linux_is_terminal(int fd);
 unsigned linux_terminal_width(int fd); /* 80 if unknown */
 

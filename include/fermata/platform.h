@@ -89,6 +89,7 @@ struct platform_ops {
     void (*timer_start)(struct platform *, struct pf_timer *, uint64_t delay_ns); /* one shot */
     void (*timer_stop)(struct platform *, struct pf_timer *); /* also when not running */
     void (*job_submit)(struct platform *, struct pf_job *);
+    void (*lane_width)(struct platform *, enum pf_lane lane, unsigned width);
 };
 struct platform {
     const struct platform_ops *ops;
@@ -124,6 +125,11 @@ static inline void pf_timer_stop(struct platform *platform, struct pf_timer *tim
 static inline void pf_job_submit(struct platform *platform, struct pf_job *job)
 {
     platform->ops->job_submit(platform, job);
+}
+/* From now on at most width (1 or more) jobs of the lane begin beside each other. */
+static inline void pf_lane_width(struct platform *platform, enum pf_lane lane, unsigned width)
+{
+    platform->ops->lane_width(platform, lane, width);
 }
 
 /* ---- composed from the ops, the same for every body (platform/files.c) ---- */

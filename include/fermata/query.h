@@ -13,6 +13,9 @@ struct query_options {
     size_t trace_bytes_max;
     /* Of questions over many traces (query_ask.h); 0: a default. */
     uint32_t thread_count; /* that one of them may use; as many as the lane has */
+    /* Since when anything: how long who acknowledges had to wait for a processor.  While that is a
+     * part of all time, questions have one thread in all.  NULL: never. */
+    uint64_t (*waited_ns)(void);
     uint64_t timeout_ns;   /* waiting included */
     size_t memory_max;     /* of each; times concurrency_max is what all of them take at most */
     uint64_t search_range_max_ns, metrics_range_max_ns;

@@ -81,6 +81,11 @@ static void linux_no_job_submit(struct platform *platform, struct pf_job *job)
     fm_panic("a job needs a loop: use uv_platform_new", __FILE__, __LINE__);
 }
 
+static void linux_no_lane_width(struct platform *platform, enum pf_lane lane, unsigned width)
+{
+    (void)platform, (void)lane, (void)width; /* there are no lanes */
+}
+
 void linux_fill_ops(struct platform_ops *ops)
 {
     ops->now_ns = linux_now_ns;
@@ -93,6 +98,7 @@ void linux_fill_ops(struct platform_ops *ops)
     ops->timer_start = linux_no_timer_start;
     ops->timer_stop = linux_no_timer_stop;
     ops->job_submit = linux_no_job_submit;
+    ops->lane_width = linux_no_lane_width;
 }
 
 struct platform *linux_platform(void)

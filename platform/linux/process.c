@@ -2,8 +2,11 @@
 /* process - hygiene after start, and an allocator whose footprint follows its use. */
 #include "fermata/linux.h"
 
+#include <fcntl.h>
 #include <malloc.h>
 #include <sched.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -37,6 +40,19 @@ unsigned linux_processor_count(void)
     if (sched_getaffinity(0, sizeof usable, &usable)) /* more than a set has room for */
         return (unsigned)FM_MAX(sysconf(_SC_NPROCESSORS_ONLN), 1);
     return (unsigned)CPU_COUNT(&usable);
+}
+
+uint64_t linux_waited_ns(void)
+{
+    char text[96]; /* "RAN WAITED TURNS" */
+    int fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+
+    if (fd >= 0)
+        (void)close(fd);
+    text[FM_MAX(len, 0)] = '\0';
+    const char *blank = strchr(text, ' ');
+    return blank ? strtoull(blank, NULL, 10) : 0;
 }
 
 void linux_yield_disk(void)

@@ -132,7 +132,7 @@ struct sim_lane {
     struct sim *sim;
     struct fm_link queue;
     struct sim_thread threads[SIM_THREADS_MAX];
-    unsigned thread_count;
+    unsigned thread_count, width;
 };
 struct sim_fault_plan {
     uint32_t per_million;

@@ -119,9 +119,13 @@ static uint64_t sim_delay_ns(struct sim *sim)
 
 static void sim_lane_fill(struct sim_lane *lane)
 {
+    unsigned busy_count = 0;
+
+    for (unsigned i = 0; i < lane->thread_count; i++)
+        busy_count += lane->threads[i].job != NULL;
     for (unsigned i = 0; i < lane->thread_count && !fm_list_empty(&lane->queue); i++) {
         struct sim_thread *thread = &lane->threads[i];
-        if (thread->job)
+        if (thread->job || busy_count++ >= lane->width)
             continue;
         thread->job = FM_CONTAINER(lane->queue.next, struct pf_job, link);
         fm_list_remove(&thread->job->link);
@@ -162,12 +166,21 @@ static void sim_job_submit(struct platform *platform, struct pf_job *job)
     sim_lane_fill(&sim->lanes[job->lane]);
 }
 
+static void sim_lane_width(struct platform *platform, enum pf_lane lane, unsigned width)
+{
+    struct sim *sim = sim_of(platform);
+
+    sim->lanes[lane].width = FM_MAX(width, 1u);
+    sim_lane_fill(&sim->lanes[lane]);
+}
+
 static void sim_lanes_init(struct sim *sim)
 {
     for (unsigned i = 0; i < SIM_LANE_COUNT; i++) {
         struct sim_lane *lane = &sim->lanes[i];
         lane->sim = sim;
         lane->thread_count = 1;
+        lane->width = SIM_THREADS_MAX;
         fm_list_init(&lane->queue);
         for (unsigned k = 0; k < SIM_THREADS_MAX; k++) {
             lane->threads[k].lane = lane;
@@ -349,6 +362,7 @@ const struct platform_ops sim_ops = {
     .timer_start = sim_timer_start,
     .timer_stop = sim_timer_stop,
     .job_submit = sim_job_submit,
+    .lane_width = sim_lane_width,
 };
 
 int sim_new(struct sim **ret_sim, uint64_t seed)

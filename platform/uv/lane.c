@@ -2,6 +2,7 @@
 /* lane - threads that take jobs from a queue. */
 #include "lane.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,17 +44,19 @@ static void uv_outlet_put(struct uv_outlet *outlet, struct pf_job *job)
         outlet->wake(outlet);
 }
 
-/* Waits for the next job; NULL: the lane stops and nothing is left. */
-static struct pf_job *uv_lane_next(struct uv_lane *lane)
+/* Waits for the next job, last is through or NULL; NULL: the lane stops and nothing is left. */
+static struct pf_job *uv_lane_next(struct uv_lane *lane, const struct pf_job *last)
 {
     struct pf_job *job = NULL;
 
     pthread_mutex_lock(&lane->lock);
-    while (fm_list_empty(&lane->queue) && !lane->stopping)
+    lane->running_count -= last != NULL;
+    while ((fm_list_empty(&lane->queue) || lane->running_count >= lane->width) && !lane->stopping)
         pthread_cond_wait(&lane->filled, &lane->lock);
     if (!fm_list_empty(&lane->queue)) {
         job = FM_CONTAINER(lane->queue.next, struct pf_job, link);
         fm_list_remove(&job->link);
+        lane->running_count++;
     }
     pthread_mutex_unlock(&lane->lock);
     return job;
@@ -62,13 +65,13 @@ static struct pf_job *uv_lane_next(struct uv_lane *lane)
 static void *uv_lane_thread(void *self)
 {
     struct uv_lane *lane = self;
-    struct pf_job *job;
+    struct pf_job *job = NULL;
 
     if (lane->niceness)
         (void)!nice(lane->niceness); /* of this thread alone, on Linux; it works without, too */
     if (lane->niceness == LANE_IDLE_NICENESS)
         linux_yield_disk();
-    while ((job = uv_lane_next(lane))) {
+    while ((job = uv_lane_next(lane, job))) { /* which by then is somebody else's */
         job->work(job);
         uv_outlet_put(lane->outlet, job);
     }
@@ -97,7 +100,7 @@ int uv_lane_init(struct uv_lane *lane, struct uv_outlet *outlet, const char *nam
     sigset_t all, before;
     int rc = FM_OK;
 
-    *lane = (struct uv_lane){.outlet = outlet, .niceness = niceness};
+    *lane = (struct uv_lane){.outlet = outlet, .niceness = niceness, .width = UINT_MAX};
     fm_list_init(&lane->queue);
     if (pthread_mutex_init(&lane->lock, NULL))
         return FM_ENOMEM;
@@ -123,6 +126,16 @@ void uv_lane_submit(struct uv_lane *lane, struct pf_job *job)
     fm_list_append(&lane->queue, &job->link);
     pthread_mutex_unlock(&lane->lock);
     pthread_cond_signal(&lane->filled);
+}
+
+void uv_lane_set_width(struct uv_lane *lane, unsigned width)
+{
+    pthread_mutex_lock(&lane->lock);
+    bool is_wider = width > lane->width;
+    lane->width = width;
+    pthread_mutex_unlock(&lane->lock);
+    if (is_wider)
+        pthread_cond_broadcast(&lane->filled);
 }
 
 void uv_lane_fini(struct uv_lane *lane)

@@ -25,9 +25,10 @@ void uv_outlet_take(struct uv_outlet *outlet, struct fm_link *list);
 #define LANE_IDLE_NICENESS 19 /* its disk accesses come last, too */
 
 struct uv_lane {
-    pthread_mutex_t lock; /* guards queue and stopping */
+    pthread_mutex_t lock; /* guards all to stopping */
     pthread_cond_t filled;
     struct fm_link queue;
+    unsigned running_count, width; /* jobs at work, and how many may be */
     bool stopping;
     bool ready; /* lock and filled exist */
     struct uv_outlet *outlet;
@@ -39,6 +40,7 @@ struct uv_lane {
 FM_MUST int uv_lane_init(struct uv_lane *lane, struct uv_outlet *outlet, const char *name,
                          unsigned thread_count, int niceness);
 void uv_lane_submit(struct uv_lane *lane, struct pf_job *job);
+void uv_lane_set_width(struct uv_lane *lane, unsigned width);
 void uv_lane_fini(struct uv_lane *lane); /* joins; the queue is empty by now */
 
 #endif

@@ -161,6 +161,11 @@ static void uv_body_job_submit(struct platform *platform, struct pf_job *job)
     uv_lane_submit(&body->lanes[job->lane], job);
 }
 
+static void uv_body_lane_width(struct platform *platform, enum pf_lane lane, unsigned width)
+{
+    uv_lane_set_width(&uv_body(platform)->lanes[lane], FM_MAX(width, 1u));
+}
+
 /* ---- life ---- */
 
 /* Together they weigh what one of niceness 10 does: three steps halve a weight. */
@@ -226,6 +231,7 @@ int uv_platform_new(struct platform **ret_platform, unsigned worker_count, unsig
     body->ops.timer_start = uv_body_timer_start;
     body->ops.timer_stop = uv_body_timer_stop;
     body->ops.job_submit = uv_body_job_submit;
+    body->ops.lane_width = uv_body_lane_width;
     int rc = uv_outlet_init(&body->outlet, uv_body_wake);
     if (rc < 0) {
         (void)close(body->wake_file);

@@ -156,6 +156,7 @@ static void worker_done(struct pf_job *job)
     struct query_worker *worker = FM_CONTAINER(job, struct query_worker, job);
     struct query_task *task = worker->task;
     worker->is_running = false;
+    engine_set_width(task->engine);
     task_take(task, worker);
     task_step(task);
 }
@@ -333,6 +334,7 @@ static void ask_run_next(struct query_engine *engine)
         fm_list_remove(&task->link);
         engine->asks_waiting_count--;
         engine->asks_running_count++;
+        engine_set_width(engine);
         task_step(task);
     }
 }

@@ -10,6 +10,8 @@
 /* Below these a share costs more than it gives. */
 #define SHARE_BYTES_MIN FM_KIB(1536)           /* of a block */
 #define SHARE_COST_NS   (3 * FM_NS_PER_MS / 2) /* of what the block took the last time */
+#define WIDTH_NS        (50 * FM_NS_PER_MS)
+#define WIDTH_SHARE     20u /* of the time */
 #define SHARES_UNKNOWN  2u /* the first time, when each makes what the block then keeps */
 
 static bool task_is_search(const struct query_task *task)
@@ -26,6 +28,25 @@ static uint32_t task_limit(const struct query_task *task)
 static bool place_is_out(const struct query_task *task, const struct query_place *place)
 {
     return task->is_full || place->end_ns < task->floor_ns;
+}
+
+/* ---- threads ---- */
+
+/* Threads of little weight still are in the way of those that acknowledge, when all processors are
+ * busy: then one is enough. */
+void engine_set_width(struct query_engine *engine)
+{
+    uint64_t now_ns = pf_now_ns(engine->platform), took_ns = now_ns - engine->width_ns;
+    if (!engine->options.waited_ns || engine->options.thread_count == 1 || took_ns < WIDTH_NS)
+        return;
+    uint64_t waited_ns = engine->options.waited_ns();
+    bool gives_way = waited_ns - engine->width_waited_ns > took_ns / WIDTH_SHARE;
+    engine->width_ns = now_ns;
+    engine->width_waited_ns = waited_ns;
+    if (gives_way == engine->gives_way)
+        return;
+    engine->gives_way = gives_way;
+    pf_lane_width(engine->platform, PF_LANE_QUERY, gives_way ? 1 : engine->options.thread_count);
 }
 
 /* ---- what it costs ---- */
@@ -215,6 +236,7 @@ static uint32_t task_count_shares(const struct query_task *task, uint32_t place,
     const struct query_place *at = &task->places[place];
     bool is_split = task_is_search(task) || ask_kind(task->question) == ASK_METRICS;
     uint32_t threads = task->worker_count / FM_MAX(task->engine->asks_running_count, 1u);
+    threads = task->engine->gives_way ? 1 : threads;
     if (!is_split || at->is_head || at->is_listed || task->is_alone || wanted >= threads)
         return 1;
     uint64_t count = (threads + wanted - 1) / wanted;

@@ -84,6 +84,8 @@ struct query_engine {
     uint32_t running_count;
     struct fm_link asks_waiting; /* struct query_task */
     uint32_t asks_waiting_count, asks_running_count;
+    uint64_t width_ns, width_waited_ns; /* when its width was looked at last, and what it was by */
+    bool gives_way;                     /* the lane has one thread for all */
     struct block_cache ids, lists;
     struct ask_cost costs[ASK_COSTS];
     struct vector_cache vectors;
@@ -283,6 +285,9 @@ void task_release_lists(struct query_task *task);
 /* In a job.  Making none costs the next question time, nothing else. */
 bool worker_makes_list(const struct query_worker *worker);
 void worker_make_list(struct query_worker *worker);
+
+/* ask_give.c: how many threads questions have. */
+void engine_set_width(struct query_engine *engine);
 
 /* ask_share.c: jobs */
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One table of tests, run on both bodies of the platform: what platform.h promises, both keep. */
+#include <stdatomic.h>
+
 #include "world.h"
 
 static void contract_open(struct world *world)
@@ -460,6 +462,59 @@ static void contract_jobs(struct world *world)
     free(all);
 }
 
+struct narrow {
+    struct pf_job job;
+    atomic_uint *at_work, *most;
+    unsigned *done_count, number;
+    bool is_late;
+};
+
+static void narrow_work(struct pf_job *job)
+{
+    struct narrow *narrow = FM_CONTAINER(job, struct narrow, job);
+    unsigned count = atomic_fetch_add(narrow->at_work, 1) + 1;
+
+    if (count > atomic_load(narrow->most))
+        atomic_store(narrow->most, count);
+    atomic_fetch_sub(narrow->at_work, 1);
+}
+
+static void narrow_done(struct pf_job *job)
+{
+    struct narrow *narrow = FM_CONTAINER(job, struct narrow, job);
+
+    narrow->is_late = narrow->number != (*narrow->done_count)++;
+}
+
+/* One at a time, so one after the other; and all of them, also when it is wide again. */
+static void contract_lane_width(struct world *world)
+{
+    enum { COUNT = 100 };
+    struct narrow all[2 * COUNT];
+    atomic_uint at_work = 0, most = 0;
+    unsigned done_count = 0;
+
+    pf_lane_width(world->platform, PF_LANE_WORK, 1);
+    for (unsigned i = 0; i < 2 * COUNT; i++) {
+        all[i] = (struct narrow){
+            .at_work = &at_work, .most = &most, .done_count = &done_count, .number = i};
+        all[i].job =
+            (struct pf_job){.work = narrow_work, .done = narrow_done, .lane = PF_LANE_WORK};
+    }
+    for (unsigned i = 0; i < COUNT; i++)
+        pf_job_submit(world->platform, &all[i].job);
+    world_run(world);
+    assert_int_equal(done_count, COUNT);
+    assert_int_equal(atomic_load(&most), 1);
+    for (unsigned i = 0; i < COUNT; i++)
+        assert_false(all[i].is_late);
+    for (unsigned i = COUNT; i < 2 * COUNT; i++)
+        pf_job_submit(world->platform, &all[i].job);
+    pf_lane_width(world->platform, PF_LANE_WORK, 8);
+    world_run(world);
+    assert_int_equal(done_count, 2 * COUNT);
+}
+
 struct writer {
     struct pf_job job;
     struct world *world;
@@ -518,6 +573,7 @@ static const struct {
     void (*body)(struct world *world);
 } contract[] = {
     {"open", contract_open},
+    {"lane_width", contract_lane_width},
     {"write_read", contract_write_read},
     {"allocate", contract_allocate},
     {"open_file_survives_its_name", contract_open_file_survives_its_name},
