@@ -2,10 +2,12 @@
 """A user interface made by others, in a browser over the daemon's API: its files are served here, its questions
 go to the daemon and are kept for the test to look at."""
 import functools
+import html
 import http.client
 import http.server
 import os
 import pathlib
+import re
 import subprocess
 import threading
 
@@ -14,6 +16,11 @@ from harness import free_port
 WORK = pathlib.Path(os.environ["INTEROP"])
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".json": "application/json",
          ".png": "image/png", ".svg": "image/svg+xml", ".ico": "image/x-icon"}
+
+
+def text_of(page):
+    """What a reader sees of it; words are often in elements of their own."""
+    return html.unescape(re.sub(r"<(style|script)\b.*?</\1>|<[^>]*>", "", page, flags=re.S))
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

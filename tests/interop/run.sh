@@ -48,6 +48,18 @@ if command -v mvn >/dev/null && [ "$(cat "$work/installed-lens" 2>/dev/null)" !=
         tail -n 3 "$work/mvn.log"
     fi
 fi
+# Jaeger's user interface, 1.68, as another program embeds it: packed files in a Go module.
+jaeger_ui=github.com/tonistiigi/jaeger-ui-rest@v0.0.0-20250408171107-3dd17559e117
+if [ "$(cat "$work/installed-jaeger-ui" 2>/dev/null)" != $jaeger_ui ]; then
+    echo "  GO   $jaeger_ui"
+    found=$(GOFLAGS=-modcacherw go mod download -json $jaeger_ui | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
+    rm -rf "$work/jaeger-ui"
+    for file in index.html $(cd "$found/public" && ls static/*); do
+        mkdir -p "$work/jaeger-ui/$(dirname "$file")"
+        gunzip -c <"$found/public/$file" >"$work/jaeger-ui/$file"
+    done
+    echo $jaeger_ui >"$work/installed-jaeger-ui"
+fi
 # Go keeps its caches where it always does; only the three programs land here.
 for module in "$versitygw" "$fake_gcs" "$h2spec"; do
     stamp=$work/installed-$(basename "${module%@*}")
