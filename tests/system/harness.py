@@ -32,15 +32,15 @@ PORTS_EACH = 256
 class Ports:
     """Ports for the daemons and servers of this process, one after another.
 
-    They are outside of what the kernel gives to whoever asks for any, and no other process of these
-    tests has them: a slice of ports belongs to whom its first one is bound by.
+    They are outside of what the kernel gives to whoever asks for any, if there is room, and no other
+    process of these tests has them: a slice of ports belongs to whom its first one is bound by.
     """
 
     def __init__(self):
         low, high = map(int, pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
-        slices = [first for first in range(8 * PORTS_EACH, 65536, PORTS_EACH)
-                  if first + PORTS_EACH <= low or first > high]
+        slices = list(range(48 * PORTS_EACH, 65536, PORTS_EACH))  # browsers go to no lower ones
         random.shuffle(slices)
+        slices.sort(key=lambda first: low < first + PORTS_EACH and first <= high)  # rather not the kernel's
         self.first = next(first for first in slices if self.own(first))
         self.last = self.first
 

@@ -152,7 +152,7 @@ class S3Test(S3Case):
         self.assertTrue((block / "data.parquet").exists())
         self.make_block(daemon)  # and it holds up nobody else
         wait_for(lambda: len(self.s3.whole_blocks()) == 2, 10, "the next block")
-        self.assertEqual(daemon.metric("fermata_upload_pending_blocks"), 1)
+        wait_for(lambda: daemon.metric("fermata_upload_pending_blocks") == 1, 10, "its answer")
         self.assertEqual(self.s3.violations, [])
         daemon.stop()
 
